@@ -1,0 +1,481 @@
+/* http.c - section numbers without an RFC are of RFC 9112. */
+
+#include "http.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "limits.h"
+#include "ws.h"
+
+enum why http_head_end(size_t *seen, const uint8_t *in, size_t n)
+{
+	for (size_t i = *seen; i < n; i++) {
+		if (i >= HEAD_MAX)
+			return WHY_HEAD_TOO_LARGE;
+		if (in[i] == '\n' ? i == 0 || in[i - 1] != '\r' : i > 0 && in[i - 1] == '\r')
+			return WHY_BAD_REQUEST;		/* 2.2: CR and LF only as a pair */
+		if ((in[i] < ' ' && in[i] != '\t' && in[i] != '\r' && in[i] != '\n') || in[i] == 0x7f)
+			return WHY_BAD_REQUEST;		/* RFC 9110 5.5 */
+		if (in[i] == '\n' && i >= 3 && in[i - 2] == '\n') {
+			*seen = i + 1;
+			return WHY_OK;
+		}
+	}
+	*seen = n;
+	return n < HEAD_MAX ? WHY_MORE : WHY_HEAD_TOO_LARGE;
+}
+
+static bool is_token_char(char c)	/* RFC 9110 5.6.2 */
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+	    (c && strchr("!#$%&'*+-.^_`|~", c));
+}
+
+static bool span_is(struct span s, const char *text)
+{
+	return s.n == strlen(text) && strncasecmp(s.p, text, s.n) == 0;
+}
+
+static struct span trim(struct span s)
+{
+	while (s.n && (s.p[0] == ' ' || s.p[0] == '\t'))
+		s.p++, s.n--;
+	while (s.n && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t'))
+		s.n--;
+	return s;
+}
+
+/* Take what stands before the first c, or all, off the front of *rest. False: *rest is used up. */
+static bool cut(struct span *part, struct span *rest, char c)
+{
+	if (!rest->p)
+		return false;
+	const char *at = memchr(rest->p, c, rest->n);
+
+	part->p = rest->p;
+	part->n = at ? (size_t)(at - rest->p) : rest->n;
+	rest->p = at ? at + 1 : NULL;
+	rest->n = at ? rest->n - part->n - 1 : 0;
+	return true;
+}
+
+static bool list_has(struct span list, const char *text)	/* RFC 9110 5.6.1 */
+{
+	struct span item;
+
+	while (cut(&item, &list, ','))
+		if (span_is(trim(item), text))
+			return true;
+	return false;
+}
+
+static int hex(uint8_t c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c |= 0x20;
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* Decode percent-escapes in place, once (RFC 3986 2.1). A byte in deny may not be the result. */
+static bool percent_decode(struct span *s, char *p, const char *deny)
+{
+	size_t out = 0;
+
+	for (size_t i = 0; i < s->n; i++) {
+		char c = p[i];
+
+		if (c == '%') {
+			if (s->n - i < 3 || hex((uint8_t)p[i + 1]) < 0 || hex((uint8_t)p[i + 2]) < 0)
+				return false;
+			c = (char)(hex((uint8_t)p[i + 1]) << 4 | hex((uint8_t)p[i + 2]));
+			if (!c || strchr(deny, c))
+				return false;
+			i += 2;
+		}
+		p[out++] = c;
+	}
+	s->n = out;
+	return true;
+}
+
+/* What one request may hold once. */
+enum once { ONCE_HOST, ONCE_KEY, ONCE_VERSION, ONCE_ORIGIN, ONCE_AUTH, ONCE_TOKEN, ONCE_REPLAY,
+	ONCE_SINCE };
+
+struct parse {
+	struct http_req *r;
+	char    *base;		/* of the head, for decoding in place */
+	unsigned once;
+	bool     te, body;	/* Transfer-Encoding, or a Content-Length other than 0 */
+	bool     upgrade, connection, after_bearer;
+};
+
+static bool once(struct parse *p, enum once what)
+{
+	const unsigned bit = 1u << what;
+
+	if (p->once & bit)
+		return false;
+	p->once |= bit;
+	return true;
+}
+
+static bool set_once(struct parse *p, enum once what, struct span *to, struct span value)
+{
+	*to = value;
+	return once(p, what);
+}
+
+static bool number(int64_t *out, struct span s)
+{
+	if (s.n < 1 || s.n > 18)
+		return false;
+	*out = 0;
+	for (size_t i = 0; i < s.n; i++) {
+		if (s.p[i] < '0' || s.p[i] > '9')
+			return false;
+		*out = *out * 10 + (s.p[i] - '0');
+	}
+	return true;
+}
+
+/* Query parameters that are not for us are left alone. */
+static bool parse_query(struct parse *p, struct span query)
+{
+	struct span pair, name;
+
+	while (cut(&pair, &query, '&')) {
+		struct span value = pair;
+
+		if (!cut(&name, &value, '=') || !value.p)
+			continue;
+		if (!percent_decode(&value, p->base + (value.p - p->base), ""))
+			return false;
+		if (name.n == 1 && name.p[0] == 't') {
+			if (!set_once(p, ONCE_TOKEN, &p->r->token, value))
+				return false;
+		} else if (name.n == 5 && memcmp(name.p, "since", 5) == 0) {
+			if (!set_once(p, ONCE_SINCE, &p->r->since, value))
+				return false;
+		} else if (name.n == 6 && memcmp(name.p, "replay", 6) == 0) {
+			if (!once(p, ONCE_REPLAY) || !number(&p->r->replay, value))
+				return false;
+		}
+	}
+	return true;
+}
+
+static bool parse_target(struct parse *p, struct span target)
+{
+	for (size_t i = 0; i < target.n; i++)
+		if (target.p[i] < '!' || target.p[i] > '~' || target.p[i] == '#')
+			return false;		/* RFC 3986: printable ASCII, no fragment */
+
+	if (target.n && target.p[0] != '/') {	/* 3.2.2: the absolute form */
+		const size_t skip = strncasecmp(target.p, "http://", 7) == 0 ? 7 :
+		    strncasecmp(target.p, "https://", 8) == 0 ? 8 : 0;
+		const char *slash = skip ? memchr(target.p + skip, '/', target.n - skip) : NULL;
+
+		if (!slash || slash == target.p + skip)
+			return false;
+		target.n -= (size_t)(slash - target.p);
+		target.p = slash;
+	}
+	struct span query = target;
+
+	cut(&p->r->path, &query, '?');
+	if (!p->r->path.n || !percent_decode(&p->r->path, p->base + (p->r->path.p - p->base), "/"))
+		return false;
+	return parse_query(p, query);
+}
+
+static bool parse_request_line(struct parse *p, struct span line)
+{
+	struct span method, target;
+
+	if (!cut(&method, &line, ' ') || !cut(&target, &line, ' ') || !line.p || !method.n)
+		return false;
+	for (size_t i = 0; i < method.n; i++)
+		if (!is_token_char(method.p[i]))
+			return false;
+	if (line.n != 8 || memcmp(line.p, "HTTP/1.", 7) != 0 || (line.p[7] != '0' && line.p[7] != '1'))
+		return false;			/* 2.3 */
+	p->r->minor = line.p[7] == '1';
+	p->r->method = method.n == 3 && memcmp(method.p, "GET", 3) == 0 ? HTTP_GET :
+	    method.n == 4 && memcmp(method.p, "HEAD", 4) == 0 ? HTTP_HEAD : HTTP_OTHER;
+	return parse_target(p, target);
+}
+
+/* "bearer, T": the token is the subprotocol that follows, also in the next such field. */
+static bool field_protocol(struct parse *p, struct span list)
+{
+	struct span item;
+
+	while (cut(&item, &list, ',')) {
+		item = trim(item);
+		if (!item.n)
+			continue;
+		for (size_t i = 0; i < item.n; i++)
+			if (!is_token_char(item.p[i]))
+				return false;
+		if (p->after_bearer) {
+			p->after_bearer = false;
+			if (!set_once(p, ONCE_TOKEN, &p->r->token, item))
+				return false;
+		} else if (span_is(item, "bearer")) {
+			if (p->r->bearer)
+				return false;
+			p->r->bearer = p->after_bearer = true;
+		}
+	}
+	return true;
+}
+
+static bool field_authorization(struct parse *p, struct span value)
+{
+	struct span scheme, rest = value;
+
+	if (!once(p, ONCE_AUTH))
+		return false;
+	cut(&scheme, &rest, ' ');
+	if (!span_is(scheme, "bearer"))
+		return true;			/* somebody else's, such as a proxy's Basic */
+	if (!rest.p)
+		rest.p = value.p;
+	return set_once(p, ONCE_TOKEN, &p->r->token, trim(rest));
+}
+
+static bool field_length(struct parse *p, struct span value)
+{
+	int64_t n;
+
+	if (!number(&n, value))
+		return false;			/* 6.3: also a list of them */
+	p->body |= n > 0;
+	return true;
+}
+
+static bool field_host(struct parse *p, struct span value)
+{
+	for (size_t i = 0; i < value.n; i++)
+		if (!is_token_char(value.p[i]) && !strchr(":[]()=;,", value.p[i]))
+			return false;		/* RFC 3986 3.2.2, no user part */
+	return once(p, ONCE_HOST);		/* 3.2: two are an error */
+}
+
+static bool field(struct parse *p, struct span name, struct span value)
+{
+	struct http_req *r = p->r;
+
+	if (span_is(name, "host"))
+		return field_host(p, value);
+	if (span_is(name, "sec-websocket-key"))
+		return set_once(p, ONCE_KEY, &r->key, value);
+	if (span_is(name, "sec-websocket-version"))
+		return set_once(p, ONCE_VERSION, &r->version, value);
+	if (span_is(name, "sec-websocket-protocol"))
+		return field_protocol(p, value);
+	if (span_is(name, "origin"))
+		return set_once(p, ONCE_ORIGIN, &r->origin, value);
+	if (span_is(name, "authorization"))
+		return field_authorization(p, value);
+	if (span_is(name, "content-length"))
+		return field_length(p, value);
+	if (span_is(name, "transfer-encoding"))
+		p->te = true;
+	if (span_is(name, "upgrade"))
+		p->upgrade |= list_has(value, "websocket");
+	if (span_is(name, "connection"))
+		p->connection |= list_has(value, "upgrade");
+	return true;
+}
+
+static bool parse_field(struct parse *p, struct span line)
+{
+	struct span name, value = line;
+
+	cut(&name, &value, ':');
+	if (!value.p || !name.n)
+		return false;
+	for (size_t i = 0; i < name.n; i++)	/* 5.1, 5.2: no space before the colon, no folding */
+		if (!is_token_char(name.p[i]))
+			return false;
+	return field(p, name, trim(value));
+}
+
+enum why http_parse(struct http_req *r, uint8_t *head, size_t n)
+{
+	struct parse p = { .r = r, .base = (char *)head };
+	struct span rest = { (char *)head, n - 2 }, line;	/* less the empty line */
+
+	*r = (struct http_req){ .replay = -1 };
+	cut(&line, &rest, '\n');
+	line.n--;				/* its CR */
+	if (n < 4 || !parse_request_line(&p, line))
+		return WHY_BAD_REQUEST;
+	while (cut(&line, &rest, '\n') && line.n > 0) {
+		line.n--;
+		if (!parse_field(&p, line))
+			return WHY_BAD_REQUEST;
+	}
+	if ((p.te || p.body) && r->method != HTTP_OTHER)
+		return WHY_BAD_REQUEST;		/* no body on a GET or an upgrade */
+	if (r->minor && !(p.once & 1u << ONCE_HOST))
+		return WHY_BAD_REQUEST;		/* 3.2 */
+	r->upgrade = p.upgrade && p.connection;
+	return WHY_OK;
+}
+
+enum why http_upgrade_check(const struct http_req *r)
+{
+	char accept[WS_ACCEPT_LEN];
+
+	if (r->method != HTTP_GET)
+		return WHY_METHOD_NOT_ALLOWED;
+	if (!r->upgrade)
+		return WHY_UPGRADE_REQUIRED;
+	if (!r->minor)
+		return WHY_BAD_REQUEST;		/* RFC 6455 4.2.1 1 */
+	if (!r->version.p || !span_is(r->version, "13"))
+		return WHY_UPGRADE_REQUIRED;	/* RFC 6455 4.4 */
+	if (!r->key.p || !ws_accept(accept, r->key.p, r->key.n))
+		return WHY_BAD_REQUEST;
+	return WHY_OK;
+}
+
+/* Split "scheme://host:port" or "host"; ports stay text, with the scheme's own filled in. */
+struct origin {
+	struct span scheme, host, port;
+};
+
+static bool origin_split(struct origin *o, struct span s)
+{
+	const char *sep = s.n >= 3 ? memmem(s.p, s.n, "://", 3) : NULL;
+	size_t i;
+
+	*o = (struct origin){ .host = s };
+	if (sep) {
+		o->scheme = (struct span){ s.p, (size_t)(sep - s.p) };
+		o->host = (struct span){ sep + 3, s.n - o->scheme.n - 3 };
+		o->port.p = span_is(o->scheme, "https") ? "443" : "80";
+		o->port.n = strlen(o->port.p);
+	}
+	for (i = o->host.n; i > 0 && o->host.p[i - 1] >= '0' && o->host.p[i - 1] <= '9'; i--)
+		;
+	if (i > 0 && i < o->host.n && o->host.p[i - 1] == ':' &&
+	    (o->host.p[0] != '[' || (i > 1 && o->host.p[i - 2] == ']'))) {
+		o->port = (struct span){ o->host.p + i, o->host.n - i };
+		o->host.n = i - 1;
+	}
+	return o->host.n > 0;
+}
+
+static bool host_valid(struct span host)
+{
+	for (size_t i = 0; i < host.n; i++)
+		if (host.p[i] <= ' ' || host.p[i] >= 0x7f || strchr("*/?#@\"\\", host.p[i]))
+			return false;
+	return host.n > 0;
+}
+
+bool http_origin_match(const char *pattern, struct span origin)
+{
+	struct origin want, got;
+
+	if (span_is(origin, "null") || span_is(origin, pattern))
+		return span_is(origin, pattern);
+	if (!origin_split(&want, (struct span){ pattern, strlen(pattern) }) ||
+	    !origin_split(&got, origin) || !got.scheme.p || !host_valid(got.host))
+		return false;
+	if (want.scheme.p && (want.scheme.n != got.scheme.n || want.port.n != got.port.n ||
+	    strncasecmp(want.scheme.p, got.scheme.p, got.scheme.n) != 0 ||
+	    memcmp(want.port.p, got.port.p, got.port.n) != 0))
+		return false;
+	if (want.host.n > 2 && want.host.p[0] == '*') {		/* ".example.org", and more before it */
+		want.host.p++, want.host.n--;
+		if (got.host.n <= want.host.n)
+			return false;
+		got.host.p += got.host.n - want.host.n;
+		got.host.n = want.host.n;
+	}
+	return want.host.n == got.host.n && strncasecmp(want.host.p, got.host.p, got.host.n) == 0;
+}
+
+bool http_origin_pattern_valid(const char *pattern)
+{
+	const struct span s = { pattern, strlen(pattern) };
+	struct origin o;
+
+	if (span_is(s, "null"))
+		return true;
+	if (!origin_split(&o, s))
+		return false;
+	if (o.scheme.p ? !span_is(o.scheme, "http") && !span_is(o.scheme, "https") : o.port.p != NULL)
+		return false;
+	if (o.host.n > 2 && o.host.p[0] == '*' && o.host.p[1] == '.')
+		o.host.p += 2, o.host.n -= 2;
+	return host_valid(o.host);
+}
+
+static const char *status_text(int status)
+{
+	static const struct { int status; const char *text; } list[] = {
+		{ 400, "Bad Request" }, { 401, "Unauthorized" }, { 403, "Forbidden" },
+		{ 404, "Not Found" }, { 405, "Method Not Allowed" }, { 408, "Request Timeout" },
+		{ 413, "Content Too Large" }, { 426, "Upgrade Required" },
+		{ 431, "Request Header Fields Too Large" }, { 503, "Service Unavailable" },
+	};
+
+	for (size_t i = 0; i < sizeof list / sizeof *list; i++)
+		if (list[i].status == status)
+			return list[i].text;
+	return "Error";
+}
+
+/* The fields that a status asks for. */
+static const char *status_fields(int status)
+{
+	return status == 405 ? "Allow: GET\r\n" :		/* RFC 9110 15.5.6 */
+	    status == 426 ? "Upgrade: websocket\r\nConnection: Upgrade, close\r\n"
+	    "Sec-WebSocket-Version: 13\r\n" :			/* RFC 9110 15.5.22 */
+	    "";
+}
+
+size_t http_refusal(char out[HTTP_REPLY_MAX], enum why why, bool given)
+{
+	const int status = why_http(why);
+	const char *text = why_text(why);
+	char auth[160] = "";
+
+	if (status == 401 || why == WHY_SUBJECT_DENIED) {
+		if (given)
+			snprintf(auth, sizeof auth, "WWW-Authenticate: Bearer realm=\"sluice\", error=\"%s\", "
+			    "error_description=\"%s\"\r\n",
+			    status == 401 ? "invalid_token" : "insufficient_scope", text);
+		else
+			snprintf(auth, sizeof auth, "WWW-Authenticate: Bearer realm=\"sluice\"\r\n");
+	}
+	return (size_t)snprintf(out, HTTP_REPLY_MAX,
+	    "HTTP/1.1 %d %s\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n"
+	    "Cache-Control: no-store\r\n%s%s%s\r\n%s\n",
+	    status, status_text(status), strlen(text) + 1, auth, status_fields(status),
+	    status == 426 ? "" : "Connection: close\r\n", text);
+}
+
+size_t http_ok(char out[HTTP_REPLY_MAX], const char *type, size_t len, const char *more)
+{
+	return (size_t)snprintf(out, HTTP_REPLY_MAX,
+	    "HTTP/1.1 200 OK\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
+	    "Cache-Control: no-store\r\nConnection: close\r\n%s\r\n", type, len, more);
+}
+
+size_t http_switch(char out[HTTP_REPLY_MAX], const char *accept, bool bearer)
+{
+	return (size_t)snprintf(out, HTTP_REPLY_MAX,
+	    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+	    "Sec-WebSocket-Accept: %.*s\r\n%s\r\n", (int)WS_ACCEPT_LEN, accept,
+	    bearer ? "Sec-WebSocket-Protocol: bearer\r\n" : "");
+}

@@ -1,0 +1,322 @@
+#include "jwt.h"
+
+#include <string.h>
+#include <strings.h>
+
+#include "b64.h"
+#include "json.h"
+#include "subject.h"
+
+/* A part of the token, decoded. */
+#define PART_MAX (TOKEN_MAX / 4 * 3 + 2)
+
+struct header {
+	uint8_t alg[16];
+	size_t  alg_len;
+};
+
+struct claims {
+	int64_t exp_ms, nbf_ms;
+	bool    nbf;
+	bool    issuer, audience;	/* are as the policy wants them */
+	bool    permissions, granted;
+};
+
+struct parts {
+	const char *end[3];		/* header, payload, signature end here */
+	const char *start[3];
+};
+
+static bool split(struct parts *p, const char *token, size_t n)
+{
+	if (n > TOKEN_MAX)
+		return false;
+	for (int i = 0; i < 3; i++) {
+		const char *dot = memchr(token, '.', n);
+
+		if ((dot != NULL) != (i < 2))
+			return false;
+		p->start[i] = token;
+		p->end[i] = dot ? dot : token + n;
+		if (p->start[i] == p->end[i])
+			return false;
+		n -= (size_t)(p->end[i] - token) + (dot != NULL);
+		token = p->end[i] + 1;
+	}
+	return true;
+}
+
+static bool decode(uint8_t out[PART_MAX], size_t *n, const struct parts *p, int i)
+{
+	return b64url_decode(out, n, (const uint8_t *)p->start[i], (size_t)(p->end[i] - p->start[i]));
+}
+
+static void take_text(struct jwt_text *t, const struct json *j)
+{
+	uint8_t all[PART_MAX];
+	size_t n;
+
+	if (!json_string(j, all, sizeof all, &n))
+		n = 0;				/* unreachable: a part is no longer than all */
+	t->n = n < sizeof t->s ? n : sizeof t->s;
+	memcpy(t->s, all, t->n);
+}
+
+static bool typ_allowed(const struct json *j)
+{
+	uint8_t s[8];
+	size_t n;
+
+	if (!json_string(j, s, sizeof s, &n))
+		return false;
+	return (n == 3 && strncasecmp((const char *)s, "JWT", 3) == 0) ||
+	    (n == 6 && strncasecmp((const char *)s, "at+jwt", 6) == 0);
+}
+
+/* One member of the header (RFC 7515 4). */
+static bool header_member(struct header *h, struct jwt *jwt, struct json *j)
+{
+	enum { ALG, TYP, KID, REFUSED, OTHER } what =
+	    json_is(j, "alg") ? ALG : json_is(j, "typ") ? TYP : json_is(j, "kid") ? KID :
+	    json_is(j, "crit") || json_is(j, "b64") ? REFUSED : OTHER;
+	const enum json_event e = json_next(j);
+
+	if (what == REFUSED || (what == TYP && (e != JSON_STRING || !typ_allowed(j))))
+		return false;			/* 4.1.11: we understand no extension */
+	if (what == ALG && (e != JSON_STRING || !json_string(j, h->alg, sizeof h->alg, &h->alg_len)))
+		h->alg_len = 0;			/* none that we know */
+	if (what == KID) {
+		if (e != JSON_STRING)
+			return false;		/* 4.1.4 */
+		take_text(&jwt->kid, j);
+	}
+	return json_skip(j, e);
+}
+
+static bool read_header(struct header *h, struct jwt *jwt, const uint8_t *p, size_t n)
+{
+	struct json j;
+	enum json_event e;
+
+	json_init(&j, p, n);
+	if (json_next(&j) != JSON_OBJECT)
+		return false;
+	while ((e = json_next(&j)) == JSON_NAME)
+		if (!header_member(h, jwt, &j))
+			return false;
+	return e == JSON_OBJECT_END && json_next(&j) == JSON_DONE;
+}
+
+/* The payload is a JSON object; *exp: with such a member. */
+static bool scan_payload(bool *exp, const uint8_t *p, size_t n)
+{
+	struct json j;
+	enum json_event e;
+
+	*exp = false;
+	json_init(&j, p, n);
+	if (json_next(&j) != JSON_OBJECT)
+		return false;
+	while ((e = json_next(&j)) == JSON_NAME) {
+		*exp |= json_is(&j, "exp");
+		if (!json_skip(&j, JSON_NAME))
+			return false;
+	}
+	return e == JSON_OBJECT_END && json_next(&j) == JSON_DONE;
+}
+
+/* RFC 7519 4.1.3: one string, or an array of them. */
+static bool read_audience(struct claims *c, const char *want, struct json *j, enum json_event e)
+{
+	if (e == JSON_STRING) {
+		c->audience = want && json_is(j, want);
+		return true;
+	}
+	if (e != JSON_ARRAY)
+		return false;
+	while ((e = json_next(j)) == JSON_STRING)
+		c->audience |= want && json_is(j, want);
+	return e == JSON_ARRAY_END;
+}
+
+struct subject {
+	const uint8_t *s;
+	size_t n;
+};
+
+static bool read_patterns(struct claims *c, bool sub, const struct subject *want, struct json *j)
+{
+	uint8_t pattern[SUBJECT_MAX];
+	enum json_event e;
+	size_t n;
+
+	if (json_next(j) != JSON_ARRAY)
+		return false;
+	while ((e = json_next(j)) == JSON_STRING) {
+		if (!json_string(j, pattern, sizeof pattern, &n) || !subject_pattern_valid(pattern, n))
+			return false;
+		c->granted |= sub && subject_match(pattern, n, want->s, want->n);
+	}
+	return e == JSON_ARRAY_END;
+}
+
+static bool read_permissions(struct claims *c, const struct subject *want, struct json *j,
+    enum json_event e)
+{
+	c->permissions = true;
+	if (e != JSON_OBJECT)
+		return false;
+	while ((e = json_next(j)) == JSON_NAME) {
+		const bool sub = json_is(j, "sub") || json_is(j, "all");
+
+		if ((!sub && !json_is(j, "pub")) || !read_patterns(c, sub, want, j))
+			return false;
+	}
+	return e == JSON_OBJECT_END;
+}
+
+static bool milli(int64_t *out, const struct json *j, enum json_event e)
+{
+	return e == JSON_NUMBER && json_milli(j, out);
+}
+
+/* One claim; false: it is not of its form. */
+static bool claim(struct claims *c, struct jwt *jwt, const struct jwt_policy *policy,
+    const struct subject *want, struct json *j)
+{
+	enum { EXP, NBF, IAT, SESSION, JTI, SUB, ISS, AUD, PERMISSIONS, OTHER };
+	static const char *const names[] = { "exp", "nbf", "iat", "session", "jti", "sub", "iss",
+		"aud", "permissions" };
+	int what = EXP;
+
+	while (what < OTHER && !json_is(j, names[what]))
+		what++;
+	const enum json_event e = json_next(j);
+
+	switch (what) {
+	case EXP:
+		return milli(&c->exp_ms, j, e);
+	case NBF:
+		return c->nbf = milli(&c->nbf_ms, j, e);
+	case IAT:
+		return milli(&jwt->iat_ms, j, e);
+	case SESSION:
+		return milli(&jwt->session_ms, j, e) && jwt->session_ms > 0;
+	case JTI:
+		return e == JSON_STRING;
+	case SUB:
+		if (e == JSON_STRING)
+			take_text(&jwt->sub, j);
+		return e == JSON_STRING;
+	case ISS:
+		c->issuer = e == JSON_STRING && policy->issuer && json_is(j, policy->issuer);
+		return e == JSON_STRING;
+	case AUD:
+		return read_audience(c, policy->audience, j, e);
+	case PERMISSIONS:
+		return read_permissions(c, want, j, e);
+	default:
+		return json_skip(j, e);
+	}
+}
+
+/* The payload is JSON by now; false: a claim is not of its form. */
+static bool read_claims(struct claims *c, struct jwt *jwt, const struct jwt_policy *policy,
+    const struct subject *want, const uint8_t *p, size_t n)
+{
+	struct json j;
+
+	json_init(&j, p, n);
+	json_next(&j);
+	while (json_next(&j) == JSON_NAME)
+		if (!claim(c, jwt, policy, want, &j))
+			return false;
+	return true;
+}
+
+/* a + b, held within 64 bits. */
+static int64_t add(int64_t a, int64_t b)
+{
+	int64_t sum;
+
+	return !__builtin_add_overflow(a, b, &sum) ? sum : b < 0 ? INT64_MIN : INT64_MAX;
+}
+
+static enum why check_times(const struct claims *c, const struct jwt_policy *p, int64_t now_ms)
+{
+	if (now_ms < p->built_ms)
+		return WHY_CLOCK_UNSET;
+	if (now_ms >= add(c->exp_ms, p->leeway_ms))
+		return WHY_TOKEN_EXPIRED;	/* RFC 7519 4.1.4 */
+	if (c->nbf && now_ms < add(c->nbf_ms, -p->leeway_ms))
+		return WHY_TOKEN_NOT_YET_VALID;	/* RFC 7519 4.1.5 */
+	if (p->max_ttl_ms && c->exp_ms > add(now_ms, p->max_ttl_ms))
+		return WHY_TTL_TOO_LONG;
+	return WHY_OK;
+}
+
+static enum why check_payload(struct jwt *jwt, const struct jwt_policy *policy,
+    const struct subject *want, const uint8_t *p, size_t n, int64_t now_ms)
+{
+	struct claims c = { 0 };
+
+	bool exp;
+
+	if (!scan_payload(&exp, p, n))
+		return WHY_TOKEN_MALFORMED;
+	if (!exp)
+		return WHY_EXP_MISSING;
+	if (!read_claims(&c, jwt, policy, want, p, n))
+		return WHY_CLAIM_INVALID;
+	jwt->exp_ms = c.exp_ms;
+
+	const enum why why = check_times(&c, policy, now_ms);
+
+	if (why != WHY_OK)
+		return why;
+	if (policy->issuer && !c.issuer)
+		return WHY_ISSUER_MISMATCH;
+	if (policy->audience && !c.audience)
+		return WHY_AUDIENCE_MISMATCH;
+	if (!c.permissions)
+		c.granted = want->n == 1;	/* "/" and nothing else */
+	return c.granted ? WHY_OK : WHY_SUBJECT_DENIED;
+}
+
+enum why jwt_check(struct jwt *jwt, const char *token, size_t n, const struct jwt_policy *policy,
+    const struct keyring *keys, const void *subject, size_t subject_len, int64_t now_ms)
+{
+	const struct subject want = { subject, subject_len };
+	uint8_t part[3][PART_MAX];
+	size_t len[3];
+	struct parts p;
+	struct header h = { .alg_len = 0 };
+	enum why why;
+
+	memset(jwt, 0, offsetof(struct jwt, sub));
+	jwt->iat_ms = jwt->session_ms = INT64_MAX;
+	jwt->sub.n = jwt->kid.n = 0;
+	if (!split(&p, token, n))
+		return WHY_TOKEN_MALFORMED;
+	for (int i = 0; i < 3; i++)
+		if (!decode(part[i], &len[i], &p, i))
+			return WHY_TOKEN_MALFORMED;
+	if (!read_header(&h, jwt, part[0], len[0]))
+		return WHY_TOKEN_MALFORMED;
+	why = key_pick(keys, h.alg, h.alg_len);
+	if (why != WHY_OK)
+		return why;
+
+	const size_t signed_len = (size_t)(p.end[1] - token);
+
+	why = key_verify(keys, token, signed_len, part[2], len[2]);
+	if (why != WHY_OK)
+		return why;
+
+	struct sha256 s;
+
+	sha256_init(&s);
+	sha256_write(&s, token, signed_len);
+	sha256_end(&s, jwt->digest);
+	return check_payload(jwt, policy, &want, part[1], len[1], now_ms);
+}

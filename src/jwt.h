@@ -1,0 +1,44 @@
+/* jwt.h - a JSON Web Token (RFC 7519) in compact JWS form (RFC 7515 7.1), checked.
+ *
+ * Pure: the time is an argument, no tables are kept, nothing is allocated. */
+
+#ifndef JWT_H
+#define JWT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "key.h"
+#include "limits.h"
+#include "sha256.h"
+#include "why.h"
+
+/* Times are Unix milliseconds. */
+struct jwt_policy {
+	const char *issuer, *audience;	/* NULL: any */
+	int64_t max_ttl_ms;		/* 0: no bound */
+	int64_t leeway_ms;
+	int64_t built_ms;		/* an earlier clock is not set yet */
+};
+
+struct jwt_text {
+	size_t  n;
+	uint8_t s[CLAIM_MAX];		/* unescaped, cut at CLAIM_MAX */
+};
+
+struct jwt {
+	uint8_t digest[SHA256_LEN];	/* of header.payload: what the token is */
+	int64_t exp_ms;
+	int64_t iat_ms;			/* INT64_MAX: not given */
+	int64_t session_ms;		/* INT64_MAX: not given */
+	struct jwt_text sub, kid;
+};
+
+/* Check a token for the subscription of a subject, in the order of the reasons in why.h, from
+ * WHY_TOKEN_MALFORMED to WHY_SUBJECT_DENIED. jwt is filled as far as was got; sub and kid
+ * are proven only on WHY_OK. */
+enum why jwt_check(struct jwt *jwt, const char *token, size_t n, const struct jwt_policy *policy,
+    const struct keyring *keys, const void *subject, size_t subject_len, int64_t now_ms);
+
+#endif

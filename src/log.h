@@ -1,0 +1,35 @@
+/* log.h - one logfmt line out for each event.
+ *
+ * Owns standard error. Never waits: a line that a pipe has no room for is dropped and
+ * counted, and the next that fits says how many are missing. Values are quoted and escaped
+ * so that no input can forge a line. */
+
+#ifndef LOG_H
+#define LOG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
+
+void log_init(enum log_level most);
+
+/* A line is begun, given its pairs in order and ended; one at a time. Below the level all of
+ * this costs a comparison each. */
+void log_begin(enum log_level level, const char *event);
+void log_str(const char *name, const void *s, size_t n);
+void log_text(const char *name, const char *s);
+void log_num(const char *name, int64_t v);
+void log_end(void);
+
+/* A line with one pair more: msg, in printf's words. */
+void log_msg(enum log_level level, const char *event, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Before the loop: "sluice: ..." in one line, and the end. Status 1: the machine does not
+ * allow it; 2: the user is to change something. */
+_Noreturn void fatal(int status, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+
+#endif

@@ -1,0 +1,31 @@
+/* loop.h - what the loop and those it calls agree on: what an epoll event is about, and that
+ * memory is taken before the loop only. */
+
+#ifndef LOOP_H
+#define LOOP_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include "log.h"
+
+enum tag { TAG_LISTENER, TAG_CONN, TAG_SOURCE, TAG_SIGNAL };
+
+/* epoll data: gen is cut to 24 bits. */
+static inline uint64_t tag_make(enum tag tag, uint32_t gen, uint32_t id)
+{
+	return (uint64_t)tag << 56 | (uint64_t)(gen & 0xffffff) << 32 | id;
+}
+
+/* Zeroed memory, of which only what is used is ever backed by pages; or fatal. */
+static inline void *memory_take(size_t n, size_t size)
+{
+	void *p = calloc(n, size);
+
+	if (!p)
+		fatal(1, "no memory for %zu times %zu bytes", n, size);
+	return p;
+}
+
+#endif

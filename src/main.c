@@ -1,0 +1,507 @@
+/* main.c - start-up, signals, and the only epoll_wait. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "admit.h"
+#include "conn.h"
+#include "ct.h"
+#include "log.h"
+#include "loop.h"
+#include "metrics.h"
+#include "net.h"
+#include "option.h"
+#include "secret.h"
+#include "source.h"
+#include "token.h"
+#include "wheel.h"
+
+struct listener {
+	int  fd;
+	bool metrics;
+};
+
+#define ALL_LISTENERS ((LISTENERS_MAX + 1) * ADDRS_MAX)
+
+struct server {
+	struct options option;
+	struct admit admit;
+	struct conns conns;
+	struct sources sources;
+	struct wheel wheel;
+	struct listener listener[ALL_LISTENERS];
+	uint32_t nlisteners;
+	uint32_t tick_id;		/* of the wheel: while a source is held up */
+	int      epfd, sigfd;
+	bool     accepting;
+	int64_t  quiet_until_ms;	/* no line about descriptors before this */
+	int64_t  stop_ms;		/* when ending: the last moment */
+};
+
+/* ---- time ---- */
+
+static int64_t clock_ms(clockid_t id)
+{
+	struct timespec ts;
+
+	clock_gettime(id, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+static void tell_time(struct server *s)
+{
+	s->conns.mono_ms = s->sources.mono_ms = clock_ms(CLOCK_MONOTONIC);
+	s->conns.wall_ms = clock_ms(CLOCK_REALTIME);
+}
+
+/* ---- start ---- */
+
+/* Three open descriptors, so that nothing of ours is taken for stdin, stdout or stderr. */
+static void open_standard(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
+static void load_secret(struct server *s)
+{
+	const struct options *o = &s->option;
+	uint8_t secret[SECRET_MAX];
+	size_t n;
+
+	if (o->no_auth && (o->secret_file || secret_in_environment()))
+		fatal(2, "--no-auth: goes with no key; leave out %s",
+		    o->secret_file ? "--secret-file" : "the variable SLUICE_SECRET");
+	if (o->no_auth)
+		return;
+	if (!o->secret_file && !secret_in_environment())
+		fatal(2, "--secret-file: a key is wanted, or --no-auth to let everyone read");
+	const char *what = secret_read(secret, &n, o->secret_file, o->allow_weak_secret);
+
+	if (what)
+		fatal(2, "--secret-file%s%s: %s", o->secret_file ? " " : "",
+		    o->secret_file ? o->secret_file : "", what);
+	key_set_secret(&s->admit.keys, secret, n);
+	ct_wipe(secret, sizeof secret);
+}
+
+static void open_used(struct server *s)
+{
+	const struct options *o = &s->option;
+	struct used *u = &s->admit.used;
+	uint32_t cap = o->used_tokens;
+	enum used_file what = USED_FILE_NEW;
+	int fd = -1;
+
+	if (o->used_tokens_file)
+		what = used_file_open(&fd, &cap, o->used_tokens_file);
+	if (what == USED_FILE_FOREIGN)
+		fatal(2, "--used-tokens-file %s: not a file of used tokens; it is left as it is",
+		    o->used_tokens_file);
+	if (what == USED_FILE_LOCKED)
+		fatal(1, "--used-tokens-file %s: another sluice has it", o->used_tokens_file);
+	if (what == USED_FILE_ERROR)
+		fatal(2, "--used-tokens-file %s: %s", o->used_tokens_file, strerror(errno));
+	if (what == USED_FILE_DAMAGED)
+		log_msg(LOG_WARN, "config", "--used-tokens-file %s: damaged; what is whole is kept, "
+		    "tokens issued before now are refused", o->used_tokens_file);
+	used_init(u, memory_take(1, used_size(cap)), cap, clock_ms(CLOCK_REALTIME) / 1000 * 1000);
+	if (fd >= 0 && !used_file_load(u, fd, what))
+		fatal(1, "--used-tokens-file %s: %s", o->used_tokens_file, strerror(errno));
+}
+
+static void init_admit(struct server *s)
+{
+	const struct options *o = &s->option;
+	struct admit *a = &s->admit;
+
+	a->policy = (struct jwt_policy){ .issuer = o->issuer, .audience = o->audience,
+		.max_ttl_ms = o->max_ttl_ms, .leeway_ms = o->leeway_ms,
+		.built_ms = BUILD_EPOCH * INT64_C(1000) };
+	a->origin = o->origin;
+	a->norigin = o->norigin;
+	a->open = o->no_auth;
+	a->once = o->token_once;
+	a->enforce_expiry = o->enforce_expiry;
+	load_secret(s);
+	open_used(s);
+}
+
+static void watch_listeners(struct server *s, bool on)
+{
+	for (uint32_t i = 0; i < s->nlisteners; i++) {
+		struct epoll_event e = { .events = EPOLLIN, .data.u64 = tag_make(TAG_LISTENER, 0, i) };
+
+		epoll_ctl(s->epfd, on ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, s->listener[i].fd, &e);
+	}
+	s->accepting = on;
+}
+
+static void listen_at(struct server *s, const char *option, const char *addr, bool is_metrics)
+{
+	char name[NET_NAME_MAX];
+	int fd[ADDRS_MAX];
+	const unsigned n = net_bind(fd, option, addr, SOCK_STREAM);
+
+	for (unsigned i = 0; i < n; i++) {
+		s->listener[s->nlisteners++] = (struct listener){ fd[i], is_metrics };
+		net_name(name, fd[i]);
+		log_begin(LOG_INFO, "listening");
+		log_text("addr", name);
+		if (is_metrics)
+			log_text("for", "metrics");
+		log_end();
+	}
+}
+
+/* How many clients the descriptors allow, beside our own and some that shake hands. */
+static uint32_t clients_allowed(const struct options *o)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return 1000;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+	const uint64_t all = limit.rlim_max < 1000000 ? limit.rlim_max : 1000000;
+	const uint64_t shaking = o->max_pending < all / 16 ? o->max_pending : all / 16;
+	const uint64_t ours = 12 + o->nlisten * ADDRS_MAX + sources_inputs(o->source, o->nsource);
+
+	return all > ours + shaking ? (uint32_t)(all - ours - shaking) : 1;
+}
+
+static void init_conns(struct server *s)
+{
+	const struct options *o = &s->option;
+	const uint32_t allowed = clients_allowed(o);
+	struct conn_config c = { .max_clients = o->max_clients ? o->max_clients : allowed,
+		.max_pending = o->max_pending, .nsources = o->nsource, .buffer = o->buffer,
+		.handshake_ms = o->handshake_ms, .ping_ms = o->ping_ms, .replay = o->replay,
+		.slow = o->slow, .binary = o->binary, .page = o->page };
+	uint32_t seed;
+
+	if (c.max_clients > allowed)
+		log_msg(LOG_WARN, "config", "--max-clients %u: the file limit allows about %u",
+		    c.max_clients, allowed);
+	if (getrandom(&seed, sizeof seed, 0) != sizeof seed)
+		fatal(1, "no random bytes: %s", strerror(errno));
+	conns_init(&s->conns, &c, &s->admit, &s->wheel, s->epfd, seed);
+	metrics.buffer_bytes = o->buffer;
+}
+
+static void init_sources(struct server *s)
+{
+	const struct options *o = &s->option;
+	uint32_t subject[SOURCES_MAX];
+
+	for (unsigned i = 0; i < o->nsource; i++) {
+		const char *name = o->source[i].subject;
+
+		subject[i] = hub_subject(&s->conns.hub, name, strlen(name));
+		hub_pin(&s->conns.hub, subject[i]);
+	}
+	s->sources.wheel = &s->wheel;
+	s->sources.epfd = s->epfd;
+	sources_open(&s->sources, memory_take(sources_inputs(o->source, o->nsource),
+	    sizeof *s->sources.input), o->source, subject, o->nsource, o->framing,
+	    o->max_message);
+}
+
+static void init_signals(struct server *s)
+{
+	struct epoll_event e = { .events = EPOLLIN, .data.u64 = tag_make(TAG_SIGNAL, 0, 0) };
+	sigset_t set;
+
+	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	s->sigfd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+	if (s->sigfd < 0 || epoll_ctl(s->epfd, EPOLL_CTL_ADD, s->sigfd, &e) != 0)
+		fatal(1, "signalfd: %s", strerror(errno));
+}
+
+static void become(const char *user)
+{
+	const struct passwd *p;
+
+	if (!user) {
+		if (geteuid() == 0)
+			log_msg(LOG_WARN, "config", "running as root; --user NAME gives that up");
+		return;
+	}
+	errno = 0;
+	p = getpwnam(user);
+	if (!p)
+		fatal(2, "--user %s: %s", user, errno ? strerror(errno) : "no such user");
+	if (geteuid() == p->pw_uid && getegid() == p->pw_gid)
+		return;
+	if (initgroups(user, p->pw_gid) != 0 || setgid(p->pw_gid) != 0 || setuid(p->pw_uid) != 0)
+		fatal(1, "--user %s: %s", user, strerror(errno));
+}
+
+static void start(struct server *s)
+{
+	const struct options *o = &s->option;
+
+	s->epfd = epoll_create1(EPOLL_CLOEXEC);
+	if (s->epfd < 0)
+		fatal(1, "epoll: %s", strerror(errno));
+	init_signals(s);
+	init_admit(s);
+	init_conns(s);
+	s->sources.first_id = s->conns.nslots;
+	s->tick_id = s->sources.first_id + sources_inputs(o->source, o->nsource);
+	wheel_init(&s->wheel, memory_take(s->tick_id + 1, sizeof *s->wheel.timer),
+	    clock_ms(CLOCK_MONOTONIC));
+	tell_time(s);
+	for (unsigned i = 0; i < o->nlisten; i++)
+		listen_at(s, "listen", o->listen[i], false);
+	if (o->metrics)
+		listen_at(s, "metrics", o->metrics, true);
+	init_sources(s);
+	become(o->user);
+	watch_listeners(s, true);
+}
+
+/* ---- the loop ---- */
+
+/* Publish what was read. False: a message must wait for room. */
+static bool publish(struct server *s, struct input *in)
+{
+	enum cut_result r;
+	const uint8_t *p;
+	size_t n;
+
+	while ((r = source_next(in, &p, &n)) != CUT_MORE) {
+		if (r != CUT_MESSAGE)
+			continue;
+		const enum why why = conn_publish(&s->conns, in->subject, p, n, source_can_wait(in));
+
+		if (why == WHY_MORE)
+			return false;
+		if (why == WHY_MESSAGE_TOO_LARGE)
+			source_too_large(in);
+		source_done(in);
+	}
+	return true;
+}
+
+static void feed(struct server *s, struct input *in)
+{
+	const int reads = in->spec->kind == SOURCE_UDP ? BATCH_DATAGRAMS : 1;
+	bool all = true;
+
+	for (int i = 0; i < reads && in->ready && all; i++) {
+		source_read(&s->sources, in);
+		all = publish(s, in);
+	}
+	conns_flush(&s->conns);
+	if (all) {
+		source_settle(&s->sources, in);
+	} else {
+		source_hold(&s->sources, in);
+		wheel_set(&s->wheel, s->tick_id, s->conns.mono_ms + 250);
+	}
+}
+
+static void feed_held(struct server *s, struct input *in)
+{
+	if (!hub_has_room(&s->conns.hub))
+		return;
+	const bool all = publish(s, in);
+
+	conns_flush(&s->conns);
+	if (all) {
+		source_resume(&s->sources, in);
+		source_settle(&s->sources, in);
+	}
+}
+
+/* Serve every source once. True: some have more already. */
+static bool feed_all(struct server *s)
+{
+	bool more = false;
+
+	for (uint32_t i = 0; i < s->sources.n; i++) {
+		struct input *in = &s->sources.input[i];
+
+		if (in->held)
+			feed_held(s, in);
+		else if (in->ready)
+			feed(s, in);
+		more |= in->ready && !in->held;
+	}
+	return more;
+}
+
+static void stop(struct server *s, const char *what)
+{
+	if (s->conns.ending)
+		return;
+	log_msg(LOG_INFO, "shutdown", "%s", what);
+	if (s->accepting)
+		watch_listeners(s, false);
+	for (uint32_t i = 0; i < s->nlisteners; i++)
+		close(s->listener[i].fd);
+	s->nlisteners = 0;
+	s->stop_ms = s->conns.mono_ms + SHUTDOWN_MS;
+	conns_close_all(&s->conns, WHY_SHUTDOWN, true);
+}
+
+static void reload(struct server *s)
+{
+	const struct options *o = &s->option;
+	struct keyring fresh = { .set = false };
+	uint8_t secret[SECRET_MAX];
+	size_t n;
+	const char *what = o->secret_file ?
+	    secret_read(secret, &n, o->secret_file, o->allow_weak_secret) : NULL;
+
+	if (what) {
+		log_msg(LOG_ERROR, "reload", "--secret-file %s: %s; the old one stays",
+		    o->secret_file, what);
+	} else {
+		log_msg(LOG_INFO, "reload", "%s", o->secret_file ? "secret read" : "nothing to read");
+	}
+	if (!what && o->secret_file) {
+		key_set_secret(&fresh, secret, n);
+		if (!key_same(&fresh, &s->admit.keys)) {
+			s->admit.keys = fresh;
+			conns_close_all(&s->conns, WHY_KEY_UNKNOWN, false);
+		}
+	}
+	key_wipe(&fresh);
+	ct_wipe(secret, sizeof secret);
+}
+
+static void on_signal(struct server *s)
+{
+	struct signalfd_siginfo info;
+
+	while (read(s->sigfd, &info, sizeof info) == sizeof info) {
+		if (info.ssi_signo == SIGHUP)
+			reload(s);
+		else
+			stop(s, info.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT");
+	}
+}
+
+static void on_listener(struct server *s, uint32_t i)
+{
+	if (i >= s->nlisteners || conns_accept(&s->conns, s->listener[i].fd, s->listener[i].metrics))
+		return;
+	if (s->conns.mono_ms >= s->quiet_until_ms) {
+		log_msg(LOG_WARN, "config", "accept: %s; waiting for a connection to end",
+		    strerror(errno));
+		s->quiet_until_ms = s->conns.mono_ms + QUIET_MS;
+	}
+	if (s->accepting)
+		watch_listeners(s, false);
+	s->conns.freed = false;
+}
+
+static void on_event(struct server *s, const struct epoll_event *e)
+{
+	const uint32_t id = (uint32_t)e->data.u64;
+
+	switch ((enum tag)(e->data.u64 >> 56)) {
+	case TAG_CONN:
+		conn_event(&s->conns, id, (uint32_t)(e->data.u64 >> 32) & 0xffffff, e->events);
+		break;
+	case TAG_LISTENER:
+		on_listener(s, id);
+		break;
+	case TAG_SOURCE:
+		source_event(&s->sources, id);
+		break;
+	case TAG_SIGNAL:
+		on_signal(s);
+		break;
+	}
+}
+
+static void on_deadline(struct server *s, uint32_t id)
+{
+	if (id < s->sources.first_id) {
+		conn_deadline(&s->conns, id);
+	} else if (id < s->tick_id) {
+		source_deadline(&s->sources, id - s->sources.first_id);
+	} else if (s->conns.held_ms >= 0) {
+		conns_hold(&s->conns);
+		wheel_set(&s->wheel, id, s->conns.mono_ms + 250);
+	}
+}
+
+static int sleep_ms(const struct server *s, bool more)
+{
+	int ms = more ? 0 : wheel_sleep_ms(&s->wheel, s->conns.mono_ms);
+	const int64_t left = s->stop_ms - s->conns.mono_ms;
+
+	if (s->conns.ending && (ms < 0 || ms > left))
+		ms = left > 0 ? (int)left : 0;
+	return ms;
+}
+
+static bool finished(struct server *s)
+{
+	if (s->option.exit_on_eof && s->sources.live == 0 && conns_delivered(&s->conns))
+		stop(s, "end of the last source");
+	return s->conns.ending &&
+	    (conns_empty(&s->conns) || s->conns.mono_ms >= s->stop_ms);
+}
+
+static void run(struct server *s)
+{
+	struct epoll_event events[BATCH_EVENTS];
+	bool more = false;
+
+	while (!finished(s)) {
+		const int n = epoll_wait(s->epfd, events, BATCH_EVENTS, sleep_ms(s, more));
+		uint32_t id;
+
+		tell_time(s);
+		for (int i = 0; i < n; i++)
+			on_event(s, &events[i]);
+		while ((id = wheel_pop(&s->wheel, s->conns.mono_ms)) != WHEEL_NONE)
+			on_deadline(s, id);
+		more = !s->conns.ending && feed_all(s);
+		if (s->conns.freed && !s->accepting && !s->conns.ending)
+			watch_listeners(s, true);
+		s->conns.freed = false;
+	}
+}
+
+int main(int argc, char **argv)
+{
+	static struct server server;
+
+	open_standard();
+	if (argc > 1 && strcmp(argv[1], "token") == 0)
+		return token_main(argc - 1, argv + 1);
+	options_read(&server.option, argc, argv);
+	log_init(server.option.log_level);
+	start(&server);
+	run(&server);
+	net_unlink();
+	key_wipe(&server.admit.keys);
+	return 0;
+}

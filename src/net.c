@@ -1,0 +1,226 @@
+#include "net.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "log.h"
+
+#define BACKLOG 1024	/* a burst of dashboards after a power cut; the kernel has its own bound */
+
+static const char *made[LISTENERS_MAX + SOURCES_MAX];
+static unsigned nmade;
+
+struct parts {
+	char host[256];		/* empty: all addresses */
+	char port[6];
+};
+
+static const char *split(struct parts *p, const char *addr)
+{
+	const char *colon = strrchr(addr, ':'), *port = colon ? colon + 1 : addr;
+	const char *host = addr;
+	size_t n = colon ? (size_t)(colon - addr) : 0;
+	char *end;
+
+	if (n > 0 && host[0] == '[') {
+		if (host[n - 1] != ']')
+			return "an IPv6 address stands in brackets: [V6]:PORT";
+		host++;
+		n -= 2;
+	} else if (n > 0 && memchr(host, ':', n)) {
+		return "an IPv6 address stands in brackets: [V6]:PORT";
+	}
+	if (n >= sizeof p->host)
+		return "the host is too long";
+	const unsigned long v = strtoul(port, &end, 10);
+
+	if (*port < '0' || *port > '9' || *end || v > 65535 || strlen(port) >= sizeof p->port)
+		return "wanted PORT, :PORT, HOST:PORT, [V6]:PORT or unix:PATH, with a port up to 65535";
+	memcpy(p->host, host, n);
+	p->host[n] = 0;
+	snprintf(p->port, sizeof p->port, "%lu", v);
+	return NULL;
+}
+
+static const char *unix_path(const char *addr)
+{
+	return strncmp(addr, "unix:", 5) == 0 ? addr + 5 : NULL;
+}
+
+const char *net_check(const char *addr)
+{
+	const char *path = unix_path(addr);
+	struct parts p;
+
+	if (!path)
+		return split(&p, addr);
+	if (!*path)
+		return "wanted unix:PATH";
+	return strlen(path) < sizeof ((struct sockaddr_un *)0)->sun_path ? NULL :
+	    "the path of a socket has at most 107 bytes";
+}
+
+static int try_bind(int type, const struct sockaddr *sa, socklen_t len, bool both)
+{
+	const int fd = socket(sa->sa_family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	const int on = 1, off = 0, sndbuf = CLIENT_SNDBUF;
+
+	if (fd < 0)
+		return -1;
+	if (sa->sa_family != AF_UNIX)
+		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+	if (sa->sa_family == AF_INET6)
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, both ? &off : &on, sizeof on);
+	if (type == SOCK_STREAM) {		/* inherited by what is accepted */
+		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &sndbuf, sizeof sndbuf);
+		if (sa->sa_family != AF_UNIX)
+			setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+	}
+	if (bind(fd, sa, len) == 0 && (type == SOCK_DGRAM || listen(fd, BACKLOG) == 0))
+		return fd;
+	const int e = errno;
+
+	close(fd);
+	errno = e;
+	return -1;
+}
+
+/* A socket that nobody listens on any more is in the way, and is removed. */
+static bool stale(const struct sockaddr_un *sun)
+{
+	struct stat st;
+	const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	const bool dead = lstat(sun->sun_path, &st) == 0 && S_ISSOCK(st.st_mode) && fd >= 0 &&
+	    connect(fd, (const struct sockaddr *)sun, sizeof *sun) != 0 && errno == ECONNREFUSED;
+
+	if (fd >= 0)
+		close(fd);
+	return dead;
+}
+
+static int bind_unix(const char *path, int type)
+{
+	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+	int fd;
+
+	memcpy(sun.sun_path, path, strlen(path) + 1);
+	fd = try_bind(type, (struct sockaddr *)&sun, sizeof sun, false);
+	if (fd < 0 && errno == EADDRINUSE) {
+		if (stale(&sun) && unlink(path) == 0)
+			fd = try_bind(type, (struct sockaddr *)&sun, sizeof sun, false);
+		else
+			errno = EADDRINUSE;
+	}
+	if (fd >= 0)
+		made[nmade++] = path;
+	return fd;
+}
+
+static struct addrinfo *resolve(const char *option, const char *addr, int type, int flags)
+{
+	struct addrinfo hints = { .ai_socktype = type, .ai_flags = flags }, *list;
+	struct parts p;
+	int e;
+
+	split(&p, addr);
+	e = getaddrinfo(*p.host ? p.host : NULL, p.port, &hints, &list);
+	if (e != 0)
+		fatal(1, "--%s %s: %s", option, addr, e == EAI_SYSTEM ? strerror(errno) : gai_strerror(e));
+	return list;
+}
+
+/* One socket for both families where there is IPv6, else one for IPv4. */
+static int bind_all(const char *addr, int type)
+{
+	struct sockaddr_in6 in6 = { .sin6_family = AF_INET6, .sin6_addr = IN6ADDR_ANY_INIT };
+	struct sockaddr_in in = { .sin_family = AF_INET };
+	struct parts p;
+	int fd;
+
+	split(&p, addr);
+	in.sin_port = in6.sin6_port = htons((uint16_t)atoi(p.port));
+	fd = try_bind(type, (struct sockaddr *)&in6, sizeof in6, true);
+	if (fd < 0 && errno != EADDRINUSE && errno != EACCES)
+		fd = try_bind(type, (struct sockaddr *)&in, sizeof in, false);
+	return fd;
+}
+
+unsigned net_bind(int fd[ADDRS_MAX], const char *option, const char *addr, int type)
+{
+	const char *path = unix_path(addr);
+	struct parts p;
+	unsigned n = 0;
+
+	if (path) {
+		fd[n] = bind_unix(path, type);
+		n += fd[n] >= 0;
+	} else if (split(&p, addr), !*p.host) {
+		fd[n] = bind_all(addr, type);
+		n += fd[n] >= 0;
+	} else {
+		struct addrinfo *list = resolve(option, addr, type, AI_PASSIVE);
+
+		for (const struct addrinfo *a = list; a && n < ADDRS_MAX; a = a->ai_next) {
+			fd[n] = try_bind(type, a->ai_addr, a->ai_addrlen, false);
+			if (fd[n] >= 0)
+				n++;
+			else if (errno != EADDRNOTAVAIL)	/* localhost without ::1 */
+				fatal(1, "--%s %s: %s", option, addr, strerror(errno));
+		}
+		freeaddrinfo(list);
+	}
+	if (n == 0)
+		fatal(1, "--%s %s: %s", option, addr, strerror(errno));
+	return n;
+}
+
+unsigned net_resolve(struct net_addr out[ADDRS_MAX], const char *option, const char *addr)
+{
+	struct addrinfo *list = resolve(option, addr, SOCK_STREAM, 0);
+	unsigned n = 0;
+
+	for (const struct addrinfo *a = list; a && n < ADDRS_MAX; a = a->ai_next, n++) {
+		memcpy(&out[n].ss, a->ai_addr, a->ai_addrlen);
+		out[n].len = a->ai_addrlen;
+	}
+	freeaddrinfo(list);
+	return n;
+}
+
+void net_name(char out[NET_NAME_MAX], int fd)
+{
+	union {
+		struct sockaddr_storage ss;
+		struct sockaddr_in in;
+		struct sockaddr_in6 in6;
+		struct sockaddr_un un;
+	} u = { .ss.ss_family = AF_UNSPEC };
+	socklen_t len = sizeof u;
+	char ip[INET6_ADDRSTRLEN] = "";
+
+	getsockname(fd, (struct sockaddr *)&u, &len);
+	if (u.ss.ss_family == AF_INET) {
+		inet_ntop(AF_INET, &u.in.sin_addr, ip, sizeof ip);
+		snprintf(out, NET_NAME_MAX, "%s:%u", ip, ntohs(u.in.sin_port));
+	} else if (u.ss.ss_family == AF_INET6) {
+		inet_ntop(AF_INET6, &u.in6.sin6_addr, ip, sizeof ip);
+		snprintf(out, NET_NAME_MAX, "[%s]:%u", ip, ntohs(u.in6.sin6_port));
+	} else {
+		snprintf(out, NET_NAME_MAX, "unix:%s", u.un.sun_path);
+	}
+}
+
+void net_unlink(void)
+{
+	for (unsigned i = 0; i < nmade; i++)
+		unlink(made[i]);
+}

@@ -1,0 +1,37 @@
+/* net.h - addresses as users write them, and sockets made from them.
+ *
+ * Resolves names, which may wait: before the loop only. */
+
+#ifndef NET_H
+#define NET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/socket.h>
+
+#include "limits.h"
+
+struct net_addr {
+	struct sockaddr_storage ss;
+	socklen_t len;
+};
+
+#define NET_NAME_MAX 120u
+
+/* PORT, :PORT, HOST:PORT, [V6]:PORT or unix:PATH. The text of what is wrong, or NULL. */
+const char *net_check(const char *addr);
+
+/* Listen (SOCK_STREAM) or bind (SOCK_DGRAM) there; fatal if that cannot be. Returns the number
+ * of sockets in fd, more than one where a name has several addresses. Nonblocking. */
+unsigned net_bind(int fd[ADDRS_MAX], const char *option, const char *addr, int type);
+
+/* The addresses of HOST:PORT to connect to; fatal if there are none. */
+unsigned net_resolve(struct net_addr out[ADDRS_MAX], const char *option, const char *addr);
+
+/* Where a bound socket is: 127.0.0.1:8080, [::]:8080 or unix:PATH. */
+void net_name(char out[NET_NAME_MAX], int fd);
+
+/* Remove the sockets in the file system that net_bind has made. */
+void net_unlink(void);
+
+#endif

@@ -1,0 +1,73 @@
+#include "secret.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "ct.h"
+#include "key.h"
+#include "log.h"
+
+#define VARIABLE "SLUICE_SECRET"
+
+bool secret_in_environment(void)
+{
+	return getenv(VARIABLE) != NULL;
+}
+
+static const char *from_environment(uint8_t out[SECRET_MAX], size_t *n)
+{
+	char *s = getenv(VARIABLE);
+
+	if (!s)
+		return "wanted, or the variable " VARIABLE;
+	*n = strlen(s);
+	if (*n > SECRET_MAX)
+		return "the secret in " VARIABLE " is longer than 4096 bytes";
+	memcpy(out, s, *n);
+	ct_wipe(s, *n);				/* what /proc/PID/environ shows */
+	unsetenv(VARIABLE);
+	return NULL;
+}
+
+static const char *from_file(uint8_t out[SECRET_MAX], size_t *n, const char *path)
+{
+	uint8_t more;
+	struct stat st;
+	ssize_t r = 1;
+	const char *what = NULL;
+	const int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	*n = 0;
+	if (fd < 0)
+		return strerror(errno);
+	while (*n < SECRET_MAX && (r = read(fd, out + *n, SECRET_MAX - *n)) > 0)
+		*n += (size_t)r;
+	if (r < 0)
+		what = strerror(errno);
+	else if (r > 0 && read(fd, &more, 1) != 0)
+		what = "is longer than 4096 bytes";
+	else if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_mode & S_IROTH)
+		log_msg(LOG_WARN, "config", "--secret-file %s: everyone can read it; chmod 600 it", path);
+	close(fd);
+	if (*n > 0 && out[*n - 1] == '\n')
+		--*n;
+	return what;
+}
+
+const char *secret_read(uint8_t out[SECRET_MAX], size_t *n, const char *path, bool allow_weak)
+{
+	const char *what = path ? from_file(out, n, path) : from_environment(out, n);
+
+	if (what)
+		return what;
+	if (*n == 0)
+		return "the secret is empty";
+	if (*n < SECRET_MIN && !allow_weak)
+		return "the secret has less than 32 bytes (RFC 7518 3.2); make one with "
+		    "head -c 32 /dev/urandom | base64, or give --allow-weak-secret";
+	return NULL;
+}

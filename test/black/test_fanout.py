@@ -1,0 +1,391 @@
+"""One source, many clients: whole, in order, and nobody waits for another (--slow, --replay)."""
+import random, selectors, socket, struct, threading, time
+import black
+from black import CLOSE, PING, TEXT, frame
+
+
+def framed(messages):
+    return b"".join(frame(TEXT, m) for m in messages)
+
+
+class Herd:
+    """Many sockets that each must get exactly these bytes, read by one thread."""
+
+    def __init__(self, clients, want):
+        self.want, self.got, self.wrong = memoryview(want), {}, None
+        self.sel = selectors.DefaultSelector()
+        for c in clients:
+            c.sock.setblocking(False)
+            self.got[c] = 0
+            self.take(c, bytes(c.buf))
+            self.sel.register(c.sock, selectors.EVENT_READ, c)
+
+    def take(self, c, data):
+        at = self.got[c]
+        if self.want[at:at + len(data)] != data:
+            for i, b in enumerate(data):
+                if at + i >= len(self.want) or self.want[at + i] != b:
+                    raise AssertionError(f"byte {at + i}: ...{data[max(0, i - 60):i + 20]!r}")
+        self.got[c] = at + len(data)
+
+    def run(self, timeout=120):
+        """Until each has all, or time is up."""
+        left, end = sum(n < len(self.want) for n in self.got.values()), time.monotonic() + timeout
+        while left:
+            for key, _ in self.sel.select(1):
+                c = key.data
+                data = c.sock.recv(1 << 18)
+                if not data:
+                    raise AssertionError(f"the end after {self.got[c]} bytes of {len(self.want)}")
+                self.take(c, data)
+                left -= self.got[c] == len(self.want)
+            if time.monotonic() > end:
+                raise AssertionError(f"{left} clients lack something after {timeout} s: "
+                                     f"{sorted(self.got.values())[:5]} of {len(self.want)}")
+        self.sel.close()
+        for c in self.got:
+            c.sock.settimeout(black.WAIT)
+            c.buf.clear()
+
+
+class Fanout(black.Case):
+    def feeder(self, s, data):
+        t = threading.Thread(target=s.feed, args=(data,), daemon=True)
+        t.start()
+        return t
+
+    def test_200_clients_20000_lines(self):
+        s = self.server("--slow", "wait", "--max-clients", 300, "--exit-on-eof", "--metrics", f"unix:{self.tmp}/m")
+        lines = [b"%d %s" % (i, b"abcdefghij"[:i % 11]) for i in range(20000)]
+        cs = [s.ws() for _ in range(200)]
+        t = self.feeder(s, b"\n".join(lines) + b"\n")
+        Herd(cs, framed(lines)).run()
+        t.join()
+        m = self.metrics(s, f"{self.tmp}/m")
+        self.assertEqual(m["sluice_clients"], 200)
+        self.assertEqual(m["sluice_messages_total"], 20000)
+        self.assertEqual(m["sluice_deliveries_total"], 200 * 20000)
+        s.proc.stdin.close()
+        s.proc.stdin = None
+        for c in cs:
+            self.assertEqual(c.closed()[0], 1001)
+        s.ended(0)
+
+    def test_exit_on_eof_delivers_all(self):
+        """Also to one who reads late, and it was a file from the start."""
+        s = self.server("--slow", "wait", "--exit-on-eof")
+        lines = [b"%d" % i for i in range(100000)]
+        cs = [s.ws() for _ in range(3)]
+        late = s.ws(rcvbuf=4096)
+        t = threading.Thread(target=lambda: (s.feed(b"\n".join(lines)), s.proc.stdin.close()), daemon=True)
+        t.start()
+        want = framed(lines)
+        c = cs[0]
+        while len(c.buf) < 100000 and c.fill():
+            pass                             # late has read nothing until here
+        Herd([*cs, late], want).run()
+        t.join()
+        s.proc.stdin = None
+        for c in [*cs, late]:
+            self.assertEqual(c.closed()[0], 1001)
+        s.ended(0)
+
+    def test_exit_on_eof_of_nothing(self):
+        s = self.server("--exit-on-eof", stdin=black.subprocess.DEVNULL, ready=False)
+        s.ended(0)
+
+    def test_exit_on_eof_last_of_several(self):
+        s = self.server("--exit-on-eof", "--source", "-", "--source", f"unix:{self.tmp}/u", "--log-level", "debug")
+        c = s.ws()
+        s.feed(b"x\n")
+        self.assertEqual(c.message(), b"x")
+        s.proc.stdin.close()
+        s.proc.stdin = None
+        s.wait_log(event="source_eof")
+        w = socket.socket(socket.AF_UNIX)    # this one accepts writers: it never ends
+        w.connect(f"{self.tmp}/u")
+        w.sendall(b"y\n")
+        self.assertEqual(c.message(), b"y")
+        w.close()
+        c.send_frame(PING)
+        c.frame()
+
+    def test_lockstep(self):
+        """Nothing is held back: each message arrives before the next is written."""
+        s = self.server()
+        cs = [s.ws() for _ in range(10)]
+        begin = time.monotonic()
+        for i in range(500):
+            s.feed(b"%d\n" % i)
+            for c in cs:
+                self.assertEqual(c.message(), b"%d" % i)
+        self.assertLess(time.monotonic() - begin, 10, "Nagle's delay, or worse")
+
+    def test_comes_and_goes(self):
+        """Clients join and leave in mid-stream; each sees an unbroken stretch."""
+        s = self.server("--slow", "wait", "--max-clients", 50)
+        stop, n = threading.Event(), [0]
+
+        def write():
+            while not stop.is_set():
+                s.feed(b"".join(b"%d\n" % i for i in range(n[0], n[0] + 50)))
+                n[0] += 50
+                time.sleep(0.0005)
+        t = threading.Thread(target=write, daemon=True)
+        t.start()
+        rng = random.Random(3)
+        try:
+            for _ in range(150):
+                c = s.ws()
+                got = [int(m) for m in c.messages(rng.randrange(1, 300))]
+                self.assertEqual(got, list(range(got[0], got[0] + len(got))))
+                rng.choice([c.close, c.reset, lambda: None])()
+                if len(black.socks) > 30:
+                    self.hang_up()
+        finally:
+            stop.set()
+            self.hang_up()
+            t.join()
+
+
+class Slow(black.Case):
+    def flood(self, s, good, total, size=1000, start=0):
+        """Write messages as fast as the good clients read them."""
+        per = 20
+        for i in range(start, start + total, per):
+            ms = [b"%08d" % j + b"." * (size - 8) for j in range(i, i + per)]
+            s.feed(b"\n".join(ms) + b"\n")
+            for c in good:
+                for m in ms:
+                    if c.message() != m:
+                        raise AssertionError(m)
+        return start + total
+
+    def test_close(self):
+        """A whole ring behind: 1013; what it had got by then is whole."""
+        s = self.server("--slow", "close", "--buffer", "256K", "--metrics", f"unix:{self.tmp}/m")
+        slow, good = s.ws(rcvbuf=4096), s.ws()
+        n = 0
+        while not s.log(event="close", reason="too_slow"):
+            n = self.flood(s, [good], 500, start=n)
+            self.assertLess(n, 100000, "it is never closed")
+        rec = s.log(event="close", reason="too_slow")[0]
+        self.assertEqual(rec["code"], "1013")
+        got = []
+        try:
+            while True:
+                op, data = slow.frame()
+                if op == CLOSE:
+                    break
+                if op != PING:
+                    got.append(int(data[:8]))
+                    self.assertEqual(data[8:], b"." * 992)
+        except (black.Gone, ConnectionResetError):
+            data = None
+        self.assertEqual(got, list(range(len(got))))
+        self.assertLess(len(got), n)
+        self.assertIsNotNone(data, "it ended without a close frame")
+        self.assertEqual(struct.unpack(">H", data[:2])[0], 1013)
+        self.assertEqual(self.metrics(s, f"{self.tmp}/m")["sluice_slow_total"], 1)
+        self.flood(s, [good], 20, start=n)
+
+    def test_never_reading_delays_nobody(self):
+        s = self.server("--slow", "close", "--buffer", "256K")
+        good = [s.ws() for _ in range(3)]
+        bad = [s.ws(rcvbuf=4096) for _ in range(20)]
+        begin = time.monotonic()
+        self.flood(s, good, 10000)
+        self.assertLess(time.monotonic() - begin, 30)
+        s.wait_log(20, event="close", reason="too_slow", code=1013)
+        self.assertEqual(len(s.log(event="close")), len(bad))
+
+    def test_skip(self):
+        """It goes on, and ends with the newest."""
+        s = self.server("--slow", "skip", "--buffer", "256K", "--metrics", f"unix:{self.tmp}/m")
+        slow, good = s.ws(rcvbuf=4096), s.ws()
+        n = 0
+        while not s.log(event="slow"):
+            n = self.flood(s, [good], 500, start=n)
+            self.assertLess(n, 100000, "it never skips")
+        n = self.flood(s, [good], 1000, start=n)
+        s.feed(b"the end\n")
+        self.assertEqual(good.message(), b"the end")
+        got = []
+        while (m := slow.message()) != b"the end":
+            self.assertEqual(m[8:], b"." * 992)
+            got.append(int(m[:8]))
+        self.assertEqual(got, sorted(set(got)))
+        gaps = sum(b - a > 1 for a, b in zip([-1, *got], [*got, n]))
+        self.assertGreaterEqual(gaps, 1)
+        self.assertEqual(got[0], 0)
+        self.flood(s, [good, slow], 100, start=n)   # and it is one like the others again
+        self.assertEqual(s.log(event="close"), [])
+        self.assertGreaterEqual(self.metrics(s, f"{self.tmp}/m")["sluice_slow_total"], 1)
+
+    def test_skip_in_mid_frame(self):
+        """Overtaken with a frame half sent: every byte that it gets still makes sense."""
+        rng = random.Random(11)
+        s = self.server("--slow", "skip", "--buffer", "64K", "--max-message", "16K")
+        slow, good, n = s.ws(rcvbuf=2048), s.ws(), 0
+        for _ in range(60):
+            for _ in range(30):
+                size = rng.choice([9, 126, 1000, 5000, 16000])
+                m = b"%08d" % n + b"." * (size - 8)
+                s.feed(m + b"\n")
+                self.assertEqual(good.message(), m)
+                n += 1
+            want = len(slow.buf) + rng.randrange(20000)
+            while len(slow.buf) < want:
+                slow.sock.settimeout(0.02)
+                try:
+                    slow.fill(rng.randrange(1, 5000))
+                except TimeoutError:
+                    break
+        s.feed(b"the end!\n")
+        slow.sock.settimeout(black.WAIT)
+        last = -1
+        while (m := slow.message()) != b"the end!":
+            self.assertEqual(m[8:].strip(b"."), b"")
+            self.assertGreater(int(m[:8]), last)
+            last = int(m[:8])
+        self.assertGreater(len(s.log(event="slow")), 0)
+
+    def test_wait(self):
+        """The source is held up until it has caught up: nothing is lost, to nobody."""
+        s = self.server("--slow", "wait", "--buffer", "256K")
+        slow, good = s.ws(rcvbuf=4096), s.ws()
+        lines = [b"%08d" % i + b"." * 992 for i in range(30000)]
+        t = threading.Thread(target=s.feed, args=(b"\n".join(lines) + b"\n",), daemon=True)
+        t.start()
+        good.sock.settimeout(1)
+        try:
+            while len(good.buf) < len(framed(lines[:1])) * len(lines):
+                good.fill(1 << 18)
+            self.fail("the source was not held up")
+        except TimeoutError:                 # as much as the slow one's buffers allow
+            pass
+        self.assertTrue(t.is_alive())
+        self.assertGreater(len(good.buf), 200000)
+        s.wait_log(event="slow")
+        Herd([slow, good], framed(lines)).run()
+        t.join()
+        self.assertEqual(s.log(event="close"), [])
+
+    def test_wait_ends(self):
+        """Held up for 10 s without progress: closed, and the others go on."""
+        s = self.server("--slow", "wait", "--buffer", "256K")
+        stuck, good = s.ws(rcvbuf=4096), s.ws()
+        lines = [b"%08d" % i + b"." * 992 for i in range(30000)]
+        begin = time.monotonic()
+        t = threading.Thread(target=s.feed, args=(b"\n".join(lines) + b"\n",), daemon=True)
+        t.start()
+        Herd([good], framed(lines)).run(40)
+        t.join()
+        took = time.monotonic() - begin
+        self.assertGreater(took, 9)
+        self.assertLess(took, 25)
+        rec = s.wait_log(event="close", reason="too_slow")
+        self.assertEqual((rec["code"], rec["client"]), ("1013", "%s:%d" % stuck.sock.getsockname()))
+        self.assertEqual(len(s.log(event="close")), 1)
+
+    def test_wait_with_progress(self):
+        """A trickle is progress: it is not closed, though it takes longer than 10 s."""
+        s = self.server("--slow", "wait", "--buffer", "128K")
+        slow = s.ws(rcvbuf=4096)
+        lines = [b"%08d" % i + b"." * 992 for i in range(3000)]
+        t = threading.Thread(target=s.feed, args=(b"\n".join(lines) + b"\n",), daemon=True)
+        t.start()
+        end = time.monotonic() + 14
+        while time.monotonic() < end:
+            slow.fill(20000)
+            time.sleep(0.2)
+        Herd([slow], framed(lines)).run()
+        t.join()
+        self.assertEqual(s.log(event="close"), [])
+
+
+class Replay(black.Case):
+    def test_replay(self):
+        s = self.server("--replay", 3)
+        first = s.ws()
+        ms = [b"%d" % i for i in range(10)]
+        for m in ms:
+            s.feed(m + b"\n")
+            self.assertEqual(first.message(), m)
+        for path, n in (("/", 3), ("/?replay=0", 0), ("/?replay=1", 1), ("/?replay=7", 7),
+                        ("/?replay=1000", 14)):
+            c = s.ws(path)
+            ms.append(b"now" + path.encode())
+            s.feed(ms[-1] + b"\n")
+            first.message()
+            with self.subTest(path):
+                self.assertEqual(c.messages(n + 1), ms[-n - 1:])
+
+    def test_off_by_default(self):
+        s = self.server()
+        first = s.ws()
+        s.feed(b"before\n")
+        first.message()
+        late = s.ws()
+        s.feed(b"after\n")
+        self.assertEqual(late.message(), b"after")
+
+    def test_what_the_ring_holds(self):
+        """An unbroken stretch up to the newest, and most of the buffer's worth of it."""
+        s = self.server("--buffer", "64K", "--max-message", "1K")
+        first, n = s.ws(), 3000
+        for i in range(0, n, 100):
+            s.feed(b"".join(b"%06d%s\n" % (j, b"." * 94) for j in range(i, i + 100)))
+            first.messages(100)
+        c = s.ws("/?replay=100000")
+        s.feed(b"mark\n")
+        got = []
+        while (m := c.message()) != b"mark":
+            got.append(int(m[:6]))
+        self.assertEqual(got, list(range(n - len(got), n)))
+        self.assertGreater(len(got), 64 * 1024 / 102 / 3)
+        self.assertLess(len(got), 64 * 1024 / 102)
+
+
+class TinyRing(black.Case):
+    def test_wrap(self):
+        """Every size against every place of the wrap; readers at the front, behind, and joining."""
+        for buffer, longest, seed in (("4K", 1000, 1), ("4097", 2000, 2), ("8K", 4096, 3), ("5000", 300, 4), ("6001", 126, 5)):
+            with self.subTest(buffer=buffer, longest=longest):
+                s = self.server("--buffer", buffer, "--max-message", longest, "--slow", "wait")
+                rng, n = random.Random(seed), 4000 if longest > 1000 else 8000
+                sizes = [rng.choice([rng.randrange(longest + 1), rng.randrange(20), longest, 125, 126]) for _ in range(n)]
+                ms = [((b"%d:" % i) * (k // 2 + 1))[:min(k, longest)] for i, k in enumerate(sizes)]
+                front, behind = s.ws(), s.ws(rcvbuf=2048)
+                t = threading.Thread(target=s.feed, args=(b"\n".join(ms) + b"\n",), daemon=True)
+                t.start()
+                Herd([front, behind], framed(ms)).run()
+                t.join()
+                s.stop()
+                self.hang_up()
+
+    def test_replay_at_every_place(self):
+        s = self.server("--buffer", "4K", "--max-message", "1K")
+        rng, first, ms = random.Random(9), s.ws(), []
+        for i in range(700):
+            m = (b"%d," % i * 400)[:rng.choice([0, 5, 125, 126, rng.randrange(1025)])]
+            s.feed(m + b"\n")
+            self.assertEqual(first.message(), m)
+            ms.append(m)
+            c = s.ws("/?replay=1000")
+            ms.append(b"now%d" % i)
+            s.feed(ms[-1] + b"\n")
+            self.assertEqual(first.message(), ms[-1])
+            got = [c.message()]
+            while got[-1] != ms[-1]:
+                got.append(c.message())
+            self.assertEqual(got, ms[len(ms) - len(got):])
+            self.assertGreater(len(got), 1)
+            c.close()
+            if i % 50 == 0:
+                self.hang_up_but(first)
+
+    def hang_up_but(self, keep):
+        for c in [c for c in black.socks if c is not keep]:
+            c.close()
+            black.socks.remove(c)
