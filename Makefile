@@ -1,50 +1,127 @@
 # make          builds ./sluice; a C compiler and libc are all it needs
 # make demo     builds it, streams this machine's load and prints a URL to open
 # make check    installs what the tests need (it says what) and runs them
-# make bench    measures speed and memory beside the least that a server can do
+# make fuzz     runs each fuzz target for FUZZ_SECONDS (600) seconds
+# make bench    measures it beside the least that a server can do; PEERS=1: and beside others
 # make size     prints the size of the binary and its memory at rest
+# make install  puts sluice and its manual page under DESTDIR and PREFIX
 
 PREFIX   = /usr/local
 CC      ?= cc
-CFLAGS  ?= -O2
+CFLAGS  ?= -Os
+CLANG   ?= clang
 VERSION  = 0.1.0
 
 # What clock_unset compares the clock with: SOURCE_DATE_EPOCH, the last commit, or this file.
 BUILD_EPOCH := $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null || date -r Makefile +%s))
 
-HOUSE = -std=gnu11 -D_GNU_SOURCE -Isrc -DSLUICE_VERSION='"$(VERSION)"' -DBUILD_EPOCH=$(BUILD_EPOCH) \
-	-Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla \
-	-Wcast-qual -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables \
-	-fstack-protector-strong -fPIE -MMD -MP
-LINK  = -pie -Wl,--gc-sections -Wl,-z,relro,-z,now -Wl,--as-needed
+WARN  = -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla \
+	-Wcast-qual
+HOUSE = -std=gnu11 -D_GNU_SOURCE -Isrc -DSLUICE_VERSION='"$(VERSION)"' \
+	-DBUILD_EPOCH=$(BUILD_EPOCH) $(WARN) -MMD -MP
+BUILT = -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables \
+	-fstack-protector-strong -fPIE
+LINK  = -pie -Wl,--gc-sections -Wl,-z,relro,-z,now -Wl,-z,noseparate-code -Wl,--as-needed
+SAN   = -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 
 ROOMS = admit b64 conn cut http hub json jwt key log main metrics net option page ring secret \
 	sha1 sha256 source subject token used utf8 wheel why ws
-BUILD = build/plain
-OBJECTS = $(ROOMS:%=$(BUILD)/%.o)
+
+# Each unit test links its own room and those below it, so that the link line proves the layers.
+BELOW_sha256 = sha256
+BELOW_sha1   = sha1
+BELOW_b64    = b64
+BELOW_utf8   = utf8
+BELOW_json   = json utf8
+BELOW_used   = used why
+BELOW_subject = subject utf8
+BELOW_wheel  = wheel
+BELOW_cut    = cut
+BELOW_ring   = ring
+BELOW_hub    = hub ring
+BELOW_ws     = ws b64 sha1 utf8 why
+BELOW_http   = http ws b64 sha1 utf8 why
+BELOW_jwt    = jwt key sha256 json b64 subject utf8 why
+BELOW_admit  = admit http ws sha1 used $(BELOW_jwt)
+UNITS = $(patsubst test/%_test.c,%,$(wildcard test/*_test.c))
+
+BELOW_head   = $(BELOW_http)
+BELOW_conn   = conn hub ring wheel page log metrics $(BELOW_admit)
+FUZZERS = $(patsubst test/fuzz/%_fuzz.c,%,$(wildcard test/fuzz/*_fuzz.c))
+FUZZ_SECONDS = 600
 
 all: sluice
 
-sluice: $(BUILD)/sluice
-	cp $< $@
+sluice: build/plain/sluice
+	cp -f $< $@
 
-$(BUILD)/sluice: $(OBJECTS)
-	$(CC) $(HOUSE) $(CFLAGS) $(LDFLAGS) $(LINK) -o $@ $(OBJECTS) $(LDLIBS)
+# The same rules make it plain, under sanitizers, and with a clock that is behind.
+define kind
+build/$(1)/%.o: src/%.c Makefile | build/$(1)
+	$(CC) $(HOUSE) $(CPPFLAGS) $(2) -c -o $$@ $$<
+build/$(1)/page.o: build/page.c Makefile | build/$(1)
+	$(CC) $(HOUSE) $(CPPFLAGS) $(2) -c -o $$@ $$<
+build/$(1)/sluice: $(ROOMS:%=build/$(1)/%.o)
+	$(CC) $(2) $(LDFLAGS) $(3) -o $$@ $(ROOMS:%=build/$(1)/%.o) $(LDLIBS)
+build/$(1)/%_test: test/%_test.c test/check.h $(ROOMS:%=build/$(1)/%.o)
+	$(CC) $(HOUSE) -Itest $(2) $(3) -o $$@ $$< $$(BELOW_$$*:%=build/$(1)/%.o)
+build/$(1)/%_replay: test/fuzz/%_fuzz.c test/fuzz/replay.c $(ROOMS:%=build/$(1)/%.o)
+	$(CC) $(HOUSE) -Itest $(2) $(3) -o $$@ $$< test/fuzz/replay.c $$(BELOW_$$*:%=build/$(1)/%.o)
+build/$(1):
+	mkdir -p $$@
+-include $(ROOMS:%=build/$(1)/%.d)
+endef
 
-$(BUILD)/%.o: src/%.c Makefile | $(BUILD)
-	$(CC) $(HOUSE) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+$(eval $(call kind,plain,$(BUILT) $(CFLAGS),$(LINK)))
+$(eval $(call kind,asan,$(SAN),))
 
-$(BUILD)/page.o: $(BUILD)/page.c
-	$(CC) $(HOUSE) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+# A sluice built from sources of the year 2100, for which the clock is never set.
+build/unset/main.o: src/main.c Makefile
+	mkdir -p build/unset
+	$(CC) $(HOUSE) -UBUILD_EPOCH -DBUILD_EPOCH=4102444800 $(SAN) -c -o $@ $<
+build/unset/sluice: build/unset/main.o build/asan/sluice
+	$(CC) $(SAN) -o $@ $< $(patsubst %,build/asan/%.o,$(filter-out main,$(ROOMS)))
 
-$(BUILD)/page.c: page/index.html | $(BUILD)
+build/fuzz/%: test/fuzz/%_fuzz.c $(ROOMS:%=src/%.c) build/page.c
+	mkdir -p build/fuzz
+	$(CLANG) $(HOUSE) -Itest -O1 -g -fsanitize=fuzzer,address,undefined \
+	-fno-sanitize-recover=all -o $@ $< \
+	$(patsubst src/page.c,build/page.c,$(BELOW_$*:%=src/%.c))
+
+build/page.c: page/index.html
+	mkdir -p build
 	{ echo '#include "page.h"'; echo 'const uint8_t page[] = {'; \
 	od -An -v -tx1 $< | sed 's/ \(..\)/0x\1,/g'; \
 	echo '};'; echo 'const size_t page_len = sizeof page;'; } > $@
 
-$(BUILD):
-	mkdir -p $@
+build/bench/%: bench/%.c bench/line.h build/plain/sluice
+	mkdir -p build/bench
+	$(CC) -std=gnu11 -D_GNU_SOURCE -Isrc $(WARN) -O2 -o $@ $< \
+	$(if $(filter tokens,$*),build/plain/sha256.o build/plain/b64.o)
 
--include $(OBJECTS:.o=.d)
+check:
+	@sh test/run.sh
 
-.PHONY: all
+demo:
+	@sh demo/demo.sh
+
+fuzz: $(FUZZERS:%=build/fuzz/%)
+	@for f in $(FUZZERS); do mkdir -p build/corpus/$$f; \
+	build/fuzz/$$f -max_total_time=$(FUZZ_SECONDS) build/corpus/$$f test/fuzz/corpus/$$f || exit 1; \
+	done
+
+bench: sluice build/bench/limit build/bench/load build/bench/gen build/bench/tokens build/bench/start
+	@/usr/bin/python3 bench/run.py $(if $(PEERS),--peers) $(BENCHFLAGS)
+
+size: sluice
+	@sh test/size.sh
+
+install: sluice
+	install -D -m 755 sluice $(DESTDIR)$(PREFIX)/bin/sluice
+	install -D -m 644 sluice.1 $(DESTDIR)$(PREFIX)/share/man/man1/sluice.1
+
+clean:
+	rm -rf build sluice
+
+.PHONY: all check demo fuzz bench size install clean
+.SECONDARY:

@@ -4,7 +4,6 @@
  * --frames puts the WebSocket header of a server's text frame (RFC 6455 5.2) in the place
  * of the newline, for a program that forwards bytes as they are. */
 
-#define _GNU_SOURCE
 #include <err.h>
 #include <stdint.h>
 #include <stdio.h>

@@ -9,7 +9,6 @@
  *
  * Not a server: a peer that connects and is silent stops it. */
 
-#define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <err.h>
 #include <errno.h>

@@ -25,7 +25,6 @@
  * Pings are answered at all times. Every client sends the key of RFC 6455 1.3, so that
  * the Accept to expect is one text and costs no SHA-1. */
 
-#define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <err.h>
 #include <errno.h>
@@ -91,7 +90,7 @@ static struct {
 
 static struct client *clients;
 static uint32_t begun, opened, finished;
-static uint64_t received, bytes, lost, again, bad, ended;
+static uint64_t received, reads, bytes, lost, again, bad, ended;
 static int epoll_fd;
 static unsigned lines_in;	/* of stdin, not yet used up */
 static bool stdin_over;
@@ -370,6 +369,7 @@ static void readable(struct client *c)
 	}
 	n = (size_t)got;
 	bytes += n;
+	reads++;
 	if (!c->upgraded)
 		used = take_head(c, in, n);
 	take_frames(c, in + used, n - used);
@@ -504,6 +504,7 @@ static void receive_messages(void)
 	int64_t begin;
 
 	progress_ns = now_ns();
+	reads = 0;
 	while (received == 0 && finished < opened && turn())
 		;
 	begin = now_ns();
@@ -512,8 +513,9 @@ static void receive_messages(void)
 	give_up();
 	getrusage(RUSAGE_SELF, &r);
 	printf("done clients=%u received=%ju lost=%ju again=%ju bad=%ju ended=%ju bytes=%ju "
-	    "seconds=%.3f cpu=%.3f\n", opened, (uintmax_t)received, (uintmax_t)lost,
+	    "reads=%ju seconds=%.3f cpu=%.3f\n", opened, (uintmax_t)received, (uintmax_t)lost,
 	    (uintmax_t)again, (uintmax_t)bad, (uintmax_t)ended, (uintmax_t)bytes,
+	    (uintmax_t)reads,
 	    (double)(now_ns() - begin) / 1e9,
 	    (double)(r.ru_utime.tv_sec + r.ru_stime.tv_sec) +
 	    (double)(r.ru_utime.tv_usec + r.ru_stime.tv_usec) / 1e6);

@@ -31,9 +31,9 @@ class Ws(Candidate):
     def __init__(self):
         self.env = dict(os.environ, NODE_PATH=f"{programs.BIN}/node_modules")
 
-    def argv(self, directory, port, auth):
+    def argv(self, directory, port, tokens):
         argv = ["node", f"{programs.HERE}/peer-ws.js", str(port)]
-        return argv + [secret_file(directory)] * (auth and self.jwt)
+        return argv + [secret_file(directory)] * (tokens > 0 and self.jwt)
 
     def missing(self):
         if shutil.which("node") is None:
@@ -48,7 +48,7 @@ class Ws(Candidate):
 class WsJwt(Ws):
     name = "ws+jwt"
     jwt = True
-    rows = ["connect", "single", "memory", "start", "rest"]
+    never = ["stream", "rate", "memory-no-auth"]    # as without
 
 
 class InPath(Candidate):
@@ -72,7 +72,7 @@ class Websocketd(InPath):
     name = program = "websocketd"
     most = 1000
 
-    def argv(self, directory, port, auth):
+    def argv(self, directory, port, tokens):
         lines = write(f"{directory}/lines", "")
         return [self.path(), "--address=127.0.0.1", f"--port={port}", "--loglevel=error",
                 "tail", "-q", "-n", "+1", "-f", lines]
@@ -85,10 +85,12 @@ class Websocketd(InPath):
 class Mosquitto(InPath):
     """MQTT in WebSocket frames, QoS 0, published by mosquitto_pub."""
     name = program = "mosquitto"
+    most = 10000        # each costs more the more there are
+    never = ["single"]  # a new one waits for up to 0.1 s
     hello = (b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x00\x00\x00"    # CONNECT, clean session
              b"\x82\x06\x00\x01\x00\x01t\x00")                  # SUBSCRIBE to t, QoS 0
 
-    def argv(self, directory, port, auth):
+    def argv(self, directory, port, tokens):
         self.inner = free_port()
         conf = write(f"{directory}/conf", f"""
             listener {self.inner} 127.0.0.1
@@ -124,7 +126,7 @@ class Nats(InPath):
     name = program = "nats-server"
     settle_s = 3        # it sends a PING of its own within 2 s
 
-    def argv(self, directory, port, auth):
+    def argv(self, directory, port, tokens):
         self.inner = free_port()
         conf = write(f"{directory}/conf", f"""
             listen: "127.0.0.1:{self.inner}"
@@ -146,11 +148,12 @@ class Nchan(InPath):
     name = "nchan"
     program = "nginx"
     messages = 500
+    most = 15000        # its own descriptors run out before 19,000
 
     def module(self):
         return next(iter(glob.glob("/usr/lib/nginx/modules/ngx_nchan_module.so")), None)
 
-    def argv(self, directory, port, auth):
+    def argv(self, directory, port, tokens):
         conf = write(f"{directory}/conf", f"""
             load_module {self.module()};
             daemon off;

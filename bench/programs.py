@@ -3,6 +3,7 @@
 Owns processes and their directories; prints nothing. A program listens on 127.0.0.1 at a
 port that it is given."""
 
+import contextlib
 import glob
 import os
 import random
@@ -24,9 +25,13 @@ class Failed(Exception):
 
 
 def pinned(core):
+    """For a child: its core, and before others there, where that is allowed."""
     def pin():
-        os.sched_setaffinity(0, {core})
-    return pin if os.cpu_count() > 1 else None
+        if os.cpu_count() > 1:
+            os.sched_setaffinity(0, {core})
+        with contextlib.suppress(PermissionError):
+            os.nice(-15)
+    return pin
 
 
 def family(pid):
@@ -103,11 +108,13 @@ class Candidate:
     messages = 20000    # of the stream
     most = 20000        # clients that it can have
     settle_s = 0        # what it does of itself after a handshake is over by then
-    rows = None         # the measurements that make sense for it; None: all
+    never = []          # measurements that make no sense for it
+    peer = True
     env = None
 
-    def argv(self, directory, port, auth):
-        """The command. directory is for its files, and the one it runs in."""
+    def argv(self, directory, port, tokens):
+        """The command. directory is for its files, and the one it runs in; tokens is how
+        many will be shown, 0 if none is asked for."""
         raise NotImplementedError
 
     def load_options(self, directory):
@@ -128,8 +135,9 @@ class Candidate:
 class Limit(Candidate):
     name = "limit"
     frames = True
+    peer = False
 
-    def argv(self, directory, port, auth):
+    def argv(self, directory, port, tokens):
         return [f"{BIN}/limit", str(port)]
 
     def binary(self):
@@ -138,16 +146,18 @@ class Limit(Candidate):
 
 class Sluice(Candidate):
     name = "sluice"
+    peer = False
 
     def __init__(self, path, options):
         self.path = os.path.abspath(path)
         self.options = options
 
-    def argv(self, directory, port, auth):
+    def argv(self, directory, port, tokens):
         argv = [self.path, "--listen", f"127.0.0.1:{port}", "--slow", "wait", *self.options]
-        if not auth:
+        if tokens == 0:
             return argv + ["--no-auth"]
-        return argv + ["--secret-file", secret_file(directory), "--used-tokens", "20000"]
+        argv += ["--secret-file", secret_file(directory)]
+        return argv + ["--used-tokens", str(tokens)] * (tokens > 4096)
 
     def binary(self):
         return self.path
@@ -160,12 +170,12 @@ class Server:
     """A candidate running on its core, in a directory of its own; what it prints goes to
     a file there, its stdin is a pipe that stays open."""
 
-    def __init__(self, candidate, auth):
+    def __init__(self, candidate, tokens):
         self.candidate = candidate
         self.dir = tempfile.mkdtemp(prefix="sluice-bench-")
         self.port = free_port()
         self.feeders = []
-        argv = candidate.argv(self.dir, self.port, auth)
+        argv = candidate.argv(self.dir, self.port, tokens)
         stdin, self.stdin = os.pipe()
         with open(f"{self.dir}/log", "wb") as log:
             self.process = subprocess.Popen(

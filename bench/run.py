@@ -36,6 +36,7 @@ said where it is started. They get fewer messages, so that a run ends in time.
 import argparse
 import contextlib
 import os
+import re
 import resource
 import shutil
 import statistics
@@ -58,8 +59,8 @@ SINGLE = 3000
 # --- measurements: each gives {row: figure} for one program ---
 
 @contextlib.contextmanager
-def running(candidate, auth):
-    server = programs.Server(candidate, auth)
+def running(candidate, tokens):
+    server = programs.Server(candidate, tokens)
     try:
         yield server
     finally:
@@ -81,7 +82,7 @@ def stream(row, messages, rate=None):
     def measure(candidate):
         count = messages or candidate.messages
         options = ["--steps", CLIENTS, "--messages", count]
-        with running(candidate, False) as server, loaded(server, options) as load:
+        with running(candidate, 0) as server, loaded(server, options) as load:
             load.expect(f"open {CLIENTS}")
             time.sleep(candidate.settle_s)
             before = server.cpu_ns()
@@ -90,7 +91,10 @@ def stream(row, messages, rate=None):
             used = server.cpu_ns() - before
         if args.verbose:
             note(f"    server {used / 1e9:.3f} s; {done.strip()}")
-        return {row: used / 1e9 / (CLIENTS * count) * 1e6}
+        figures = {row: used / 1e9 / (CLIENTS * count) * 1e6}
+        if rate:
+            figures["together"] = CLIENTS * count / int(re.search(r"reads=(\d+)", done)[1])
+        return figures
     return measure
 
 
@@ -98,7 +102,7 @@ def connect(candidate):
     """CPU microseconds per connection between the steps, and over all."""
     steps = [s for s in STEPS if s <= candidate.most]
     options = ["--steps", ",".join(map(str, steps))]
-    with running(candidate, True) as server:
+    with running(candidate, steps[-1]) as server:
         marks = [server.cpu_ns()]
         with loaded(server, options, steps[-1]) as load:
             for step in steps:
@@ -118,7 +122,7 @@ def connect(candidate):
 def single(candidate):
     """The same, one connection after the other."""
     count = min(SINGLE, candidate.most)
-    with running(candidate, True) as server:
+    with running(candidate, count) as server:
         before = server.cpu_ns()
         with loaded(server, ["--steps", count, "--parallel", 1], count) as load:
             load.expect(f"open {count}")
@@ -126,14 +130,14 @@ def single(candidate):
     return {"single": used / 1e3 / count}
 
 
-def memory(row, auth):
+def memory(row, tokens):
     """Bytes per idle client."""
     def measure(candidate):
         if candidate.most < IDLE:
             raise Failed(f"not tried with {IDLE} clients")
-        with running(candidate, auth) as server:
+        with running(candidate, tokens) as server:
             before = server.resident()
-            with loaded(server, ["--steps", IDLE], IDLE if auth else 0) as load:
+            with loaded(server, ["--steps", IDLE], tokens) as load:
                 load.expect(f"open {IDLE}")
                 return {row: (server.resident() - before) / IDLE}
     return measure
@@ -146,7 +150,7 @@ def start(candidate):
         with tempfile.TemporaryDirectory(prefix="sluice-bench-") as directory:
             port = programs.free_port()
             argv = [f"{programs.BIN}/start", str(SERVER_CORE), str(port),
-                    *candidate.argv(directory, port, True)]
+                    *candidate.argv(directory, port, 1)]
             out = subprocess.run(argv, capture_output=True, text=True, cwd=directory,
                                  env=candidate.env, preexec_fn=programs.pinned(LOAD_CORE))
             if out.returncode != 0:
@@ -157,7 +161,7 @@ def start(candidate):
 
 def rest(candidate):
     """MB resident once it listens."""
-    with running(candidate, True) as server:
+    with running(candidate, 1) as server:
         return {"rest": server.resident() / 1e6}
 
 
@@ -179,8 +183,8 @@ MEASUREMENTS = {
     "rate": stream("rate", 100, 20),
     "connect": connect,
     "single": single,
-    "memory": memory("memory", True),
-    "memory-no-auth": memory("memory-no-auth", False),
+    "memory": memory("memory", IDLE),
+    "memory-no-auth": memory("memory-no-auth", 0),
     "start": start,
     "rest": rest,
     "size": size,
@@ -191,6 +195,7 @@ MEASUREMENTS = {
 ROWS = {
     "stream": ("1,000 clients, 128-byte lines as fast as stdin gives them", "CPU s per million", 0.065, 0.08),
     "rate": ("the same at 20 messages a second", "CPU s per million", 9.6, 10.6),
+    "together": ("... messages that arrived together (1: each alone)", "a read", None, None),
     "connect": ("a connection, accept to 101, HS256, recorded: 0 to 19,000, 32 at a time", "CPU µs", 20, 28),
     "connect 100": ("... between 100 and 1,000 open", "CPU µs", 20, 28),
     "connect 1000": ("... between 1,000 and 5,000 open", "CPU µs", 20, 28),
@@ -282,7 +287,8 @@ def note(text):
 def measure(name, candidates, results, failures):
     for run in range(args.runs):
         for c in candidates:
-            if (name, c.name) in failures or name not in (c.rows or MEASUREMENTS):
+            if (name, c.name) in failures or name in c.never or \
+                    c.peer and run >= args.peer_runs:
                 continue
             note(f"  {name}, run {run + 1} of {args.runs}: {c.name}")
             try:
@@ -300,6 +306,7 @@ def options():
     p.add_argument("--rows", default=",".join(MEASUREMENTS),
                    help="which to measure: " + ",".join(MEASUREMENTS))
     p.add_argument("--peers", action="store_true", help="and the peers that are installed")
+    p.add_argument("--peer-runs", type=int, default=2, help="runs in which they join (2)")
     p.add_argument("--sluice", default=os.path.join(HERE, "..", "sluice"), help="the binary")
     p.add_argument("--bin", default=programs.BIN,
                    help="where load, limit and the others are")
@@ -312,6 +319,8 @@ def options():
 def main():
     if os.cpu_count() < 2:
         note("one core: server and load share it, the figures mean little")
+    if os.getloadavg()[0] > 0.5:
+        note(f"the machine is busy (load average {os.getloadavg()[0]:.1f}): expect noise")
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if hard < STEPS[-1] + 100:

@@ -5,7 +5,6 @@
  * brings nothing, its stderr goes nowhere. PORT must not be an ephemeral one: a socket
  * can connect to itself there. */
 
-#define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <err.h>
 #include <fcntl.h>

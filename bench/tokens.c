@@ -4,7 +4,6 @@
  * own sha256.c and b64.c: `sluice token` makes one a process, which takes too long for
  * twenty thousand. TTL is in seconds, 600 if not given. */
 
-#define _GNU_SOURCE
 #include <err.h>
 #include <stdint.h>
 #include <stdio.h>

@@ -31,7 +31,8 @@ static void grammar(void)
 		"\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u0000\\uABcd\"", "\"\x7f\"", "\"\xc3\xa9\"",
 		"\"\\ud834\\udd1e\"", "\"\\uD834\\uDD1E\"", "[{\"a\":1},{\"a\":1}]",
 		"{\"\":0}", "{\"a\":1,\"A\":2}", "{\"a\":{\"b\":1},\"b\":1}",
-		"\"\\uffff\"", "\"\xf4\x8f\xbf\xbf\"", " [ 1 , 2 ] ", "{ \"a\" : 1 }",
+		"\"\\uffff\"", "\"\xf4\x8f\xbf\xbf\"", " [ 1 , 2 ] ", "[{\"a\":1},[1,2]]",
+		"[[1,2],{\"a\":1}]", "{ \"a\" : 1 }",
 	};
 	static const char *const bad[] = {
 		"", " ", "nul", "nulll", "True", "truex", "+1", "01", "-01", "-", "1.", ".5",
@@ -39,7 +40,8 @@ static void grammar(void)
 		"[", "]", "{", "}", "[}", "{]", "{\"a\"}", "{\"a\":}", "{\"a\" 1}", "{a:1}",
 		"{1:1}", "{\"a\":1,}", "{,}", "{\"a\":1 \"b\":2}", "{\"a\":1}}", "[]]",
 		"'a'", "\"", "\"a", "\"\\\"", "\"\\x\"", "\"\\u12\"", "\"\\u123g\"",
-		"\"\\u\"", "\"\\U0041\"", "\"\n\"", "\"\t\"", "\"\x01\"", "\"\x1f\"",
+		"\"\\u\"", "\"\\u000`\"", "\"\\u000@\"", "\"\\u000/\"", "\"\\u000:\"", "\"\\u000G\"",
+		"\"\\U0041\"", "\"\n\"", "\"\t\"", "\"\x01\"", "\"\x1f\"",
 		"/**/1", "1//", "NaN", "Infinity", "-Infinity", "\xef\xbb\xbf{}", "\v1",
 		"\302\2401", "\f1", "[1]x", "\"a\"\"b\"", "{\"a\":1:2}", "{{}:1}", "1,2",
 	};
@@ -59,6 +61,7 @@ static void surrogates(void)
 		"\"\\ud800\"", "\"\\udc00\"", "\"\\udfff\"", "\"\\ud800x\"",
 		"\"\\ud800\\n\"", "\"\\ud800\\ud800\"", "\"\\ud800\\u0041\"",
 		"\"\\udc00\\ud800\"", "\"\\ud800\\udc0\"", "\"\\ud800\\\"", "\"\\ud800\\u\"",
+		"\"\\ud800\\xdc00\"", "\"\\ud800xudc00\"", "\"\\ud800\\udbff\"",
 		"{\"\\ud800\":1}",
 	};
 
@@ -216,6 +219,16 @@ static void strings(void)
 	CHECK(json_string(&j, out, len, &n) && n == len && n <= j.len);
 	CHECK_BYTES(out, want, len);
 
+	/* The ends of every length of UTF-8. */
+	static const char ends[] = "\"\\u007f\\u0080\\u07ff\\u0800\\uffff\\ud800\\udc00"
+	    "\\udbff\\udfff\"";
+	struct json k;
+
+	json_init(&k, ends, sizeof ends - 1);
+	CHECK(json_next(&k) == JSON_STRING);
+	CHECK(json_is(&k, "\x7f\xc2\x80\xdf\xbf\xe0\xa0\x80\xef\xbf\xbf\xf0\x90\x80\x80"
+	    "\xf4\x8f\xbf\xbf"));
+
 	/* A NUL within is not the end. */
 	CHECK(!json_is(&j, "a") && !json_is(&j, want));
 	json_init(&j, "\"\\u0061lg\"", 10);
@@ -266,12 +279,14 @@ static void numbers(void)
 		{ "1.797693134862315807e308", INT64_MAX },
 		{ "0.1797693134862315807e309", INT64_MAX },
 		{ "-1.7976931348623158079e+308", INT64_MIN },
-		{ "17976931348623157e292", INT64_MAX },
+		{ "17976931348623157e292", INT64_MAX }, { "99999999999999999", INT64_MAX },
+		{ "1.7976931348623158079372896e308", INT64_MAX },
 	};
 	static const char *const infinite[] = {
 		"1e309", "-1e309", "1e400", "-1e400", "1.797693134862315808e308",
 		"1.7976931348623159e308", "-1.7976931348623159e308", "0.18e309", "1.8e308",
 		"1e99999999999999999999", "17976931348623159e292", "0.0001e313",
+		"1.7976931348623158079372897e308", "1.79769313486231580793728970e308",
 	};
 	int64_t v;
 
@@ -339,9 +354,9 @@ static void numbers_random(void)
 
 static void quote(void)
 {
-	static const char in[] = "a\"\\/\b\f\n\r\t\x01\x1f\x7f\xc3\xa9\0z";
+	static const char in[] = " a\"\\/\b\f\n\r\t\x01\x1f\x7f\xc3\xa9\0z";
 	static const char want[] =
-	    "\"a\\\"\\\\/\\b\\f\\n\\r\\t\\u0001\\u001f\x7f\xc3\xa9\\u0000z\"";
+	    "\" a\\\"\\\\/\\b\\f\\n\\r\\t\\u0001\\u001f\x7f\xc3\xa9\\u0000z\"";
 	const size_t n = sizeof in - 1, len = sizeof want - 1;
 	uint8_t back[sizeof in];
 	struct json j;

@@ -48,6 +48,20 @@ static void million(void)
 	CHECK_BYTES(got, want, SHA256_LEN);
 }
 
+/* Every way to fill the last block: the digest of the digests of 0 to 199 bytes 'a', as
+ * coreutils' sha256sum has it. */
+static void every_length(void)
+{
+	uint8_t in[200], all[200 * SHA256_LEN], want[SHA256_LEN], got[SHA256_LEN];
+
+	memset(in, 'a', sizeof in);
+	for (size_t n = 0; n < 200; n++)
+		whole(guard(0, in, n), n, all + n * SHA256_LEN);
+	whole(all, sizeof all, got);
+	unhex(want, "752c007f38611cfbf5fa42cb1cea3d8e086491c844d0cc4defd632cb81423506");
+	CHECK_BYTES(got, want, SHA256_LEN);
+}
+
 static void feed(void *arg, const uint8_t *a, size_t an, const uint8_t *b, size_t bn)
 {
 	uint8_t got[SHA256_LEN];
@@ -150,4 +164,5 @@ static void key_lengths(void)
 	CHECK_BYTES(a, b, SHA256_LEN);
 }
 
-CHECK_MAIN(sha256, RUN(fips180) RUN(million) RUN(incremental) RUN(rfc4231) RUN(key_lengths))
+CHECK_MAIN(sha256, RUN(fips180) RUN(million) RUN(every_length) RUN(incremental) RUN(rfc4231)
+    RUN(key_lengths))

@@ -39,10 +39,11 @@ def one(name):
     unittest.TestSuite([test]).run(result)
     signal.alarm(0)
     took = time.monotonic() - begin
-    text = "".join(t for _, t in result.failures + result.errors)
+    text = "".join(getattr(t, "_subDescription", str)() + "\n" + trace
+                   for t, trace in result.failures + result.errors)
     text += "".join(f"{name}: unexpected success" for _ in result.unexpectedSuccesses)
     if text:
-        text += "".join(s.report() + "\n" for s in getattr(test, "servers", []))
+        text += "".join(s.report() + "\n" for s in getattr(test, "servers", [])[-4:])
         return name, "failed", text, took, black.REASONS
     if result.skipped:
         return name, "skipped", result.skipped[0][1], took, black.REASONS

@@ -220,7 +220,7 @@ binary
                 self.assertEqual(c.message(), b"a" * n)
                 self.assertEqual(c.message(), b"end")
         # At least twice --max-message.
-        self.fails(2, "--listen", "127.0.0.1:0", "--buffer", "1G", "--max-message", "524289K",
+        self.fails(2, "--listen", "127.0.0.1:0", "--buffer", "1048575K", "--max-message", "512M",
                    names=["--buffer"])
         self.fails(2, "--listen", "127.0.0.1:0", "--buffer", "127K", names=["--buffer"])
         self.server("--buffer", "128K")

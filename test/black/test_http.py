@@ -348,7 +348,7 @@ class Page(black.Case):
         r = browse(s)
         self.assertEqual(r.status, 200)
         self.assertRegex(r.headers["content-type"], "^text/html; *charset=utf-8")
-        self.assertRegex(r.body, "(?is)<!doctype html.*</html>\\s*$")
+        self.assertRegex(r.body, "(?is)^<!doctype html.*<script>")
         self.assertNotRegex(r.body, r"""(?i)(src|href)=["']?(https?:)?//""")
         self.assertEqual(browse(s, "/x").status, 426)
         s.ws()
