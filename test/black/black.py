@@ -352,6 +352,17 @@ class Server:
                                          f"{self.proc.poll()}")
                 self.cond.wait(0.2)
 
+    def reach(self, addr):
+        """Where the log says nothing: as soon as somebody listens there."""
+        def there():
+            try:
+                Raw(addr).close()
+                return True
+            except OSError:
+                return self.proc.poll() is not None
+        until(there, f"a listener at {addr}")
+        self.addr = addr
+
     def raw(self, **kw):
         r = Raw(self.addr, **kw)
         socks.append(r)

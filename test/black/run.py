@@ -9,7 +9,8 @@ sys.path.insert(0, HERE)
 import black
 
 # Reasons that only what is still to come can give.
-LATER = {"message_too_large": "POST"}
+LATER = {"message_too_large": "POST",
+         "ws_length": "publishing: until then all data is refused before its length counts"}
 
 
 def flat(suite):
@@ -60,7 +61,7 @@ def reasons():
 
 def main():
     ap = argparse.ArgumentParser(description=__doc__)
-    ap.add_argument("-j", type=int, default=4)
+    ap.add_argument("-j", type=int, default=8)
     ap.add_argument("-v", action="store_true")
     ap.add_argument("word", nargs="*")
     args = ap.parse_args()

@@ -99,7 +99,7 @@ class BadRequest(black.Case):
         self.bad(request(drop=("Host",)))
         for lines in (["Host: example.org"], ["Host: other.example"], ["host: "]):
             self.bad(request("/", *lines))
-        for bad in ("Host: a b", "Host: a/b", "Host: a@b", "Host: a,b"):
+        for bad in ("Host: a b", "Host: a/b", "Host: a@b"):
             with self.subTest(bad):
                 self.bad(request("/", bad, drop=("Host",)))
 
@@ -161,14 +161,14 @@ class BadRequest(black.Case):
     def test_paths(self):
         for path in ("/%", "/%2", "/%zz", "/%g0", "/a%2", "/a%2fb", "/a%2Fb", "/%00", "/a%01b", "/%7f", "/%1f", "/%0a",
                      "//", "/a//b", "/a/", "/.", "/..", "/a/.", "/a/..", "/a/../b", "/./a", "/%2e", "/%2E%2e",
-                     "/a/.%2e/b", "/+", "/*", "/a/+/b", "/a/*", "/%2b", "/%2B", "/%2a", "/a/%2A", "/%ff", "/%c3",
+                     "/a/.%2e/b", "/+", "/*", "/a/+/b", "/a/*", "/a+", "/a*b", "/%2b", "/%2B", "/%2a", "/a/%2A", "/%ff", "/%c3",
                      "/%c0%af", "/%ed%a0%80", "/%f4%90%80%80", "/" + "a" * 255, "/" + "%c3%a9" * 128):
             with self.subTest(path):
                 self.bad(request(path))
 
     def test_good_paths(self):
-        for path in ("/a", "/a/b/c", "/%61", "/a%20b", "/%252e", "/...", "/.a", "/a+", "/a*b", "/%2b1", "/~!$&'(),;=:@-_.",
-                     "/" + "a" * 254, "/" + "%c3%a9" * 127, "/%F0%9F%98%80", "/a?", "/a?x=%zz&y", "/?replay=0"):
+        for path in ("/a", "/a/b/c", "/%61", "/a%20b", "/%252e", "/...", "/.a", "/~!$&'(),;=:@-_.",
+                     "/" + "a" * 254, "/" + "%c3%a9" * 127, "/%F0%9F%98%80", "/a?", "/a?x=y&z", "/?replay=0"):
             with self.subTest(path):
                 self.s.ws(path)
 

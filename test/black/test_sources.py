@@ -239,6 +239,7 @@ class Fifo(Base):
         for umask in ("000", "077"):
             p = self.path("f" + umask)
             s = self.server("--source", f"fifo:{p}", wrap=["sh", "-c", f'umask {umask}; exec "$@"', "sh"])
+            s.ws()
             mode = os.stat(p).st_mode
             self.assertTrue(stat.S_ISFIFO(mode))
             self.assertEqual(stat.S_IMODE(mode), 0o600)
