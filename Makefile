@@ -18,7 +18,7 @@ BUILD_EPOCH := $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/
 WARN  = -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla \
 	-Wcast-qual
 HOUSE = -std=gnu11 -D_GNU_SOURCE -Isrc -DSLUICE_VERSION='"$(VERSION)"' \
-	-DBUILD_EPOCH=$(BUILD_EPOCH) $(WARN) -MMD -MP
+	-DBUILD_EPOCH=$(BUILD_EPOCH) $(WARN) $(WARN_ERROR) -MMD -MP
 BUILT = -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables \
 	-fstack-protector-strong -fPIE
 LINK  = -pie -Wl,--gc-sections -Wl,-z,relro,-z,now -Wl,-z,noseparate-code -Wl,--as-needed
@@ -102,6 +102,11 @@ build/bench/%: bench/%.c bench/line.h build/plain/sluice
 check:
 	@sh test/run.sh
 
+warnings: build/page.c
+	@for f in $(ROOMS:%=src/%.c) test/*.c test/fuzz/*.c bench/*.c; do \
+	[ $$f != src/page.c ] || f=build/page.c; \
+	$(CLANG) $(filter-out -MMD -MP,$(HOUSE)) -Itest -fsyntax-only $$f || exit 1; done
+
 demo:
 	@sh demo/demo.sh
 
@@ -123,5 +128,6 @@ install: sluice
 clean:
 	rm -rf build sluice
 
-.PHONY: all check demo fuzz bench size install clean
+
+.PHONY: all check warnings demo fuzz bench size install clean
 .SECONDARY:

@@ -137,7 +137,8 @@ class Nats(InPath):
     def load_options(self, directory):
         hello = 'CONNECT {"verbose":false}\r\nSUB t 1\r\nPING\r\n'
         return ["--hello", write(f"{directory}/hello", hello), "--greetings", "2",
-                "--ignore", str(len("PING") + 2), "--record", f"{len('MSG t 1 127') + 2},2", "--stream"]
+                "--ignore", str(len("PING\r\n")), "--record", f"{len('MSG t 1 127') + 2},2",
+                "--stream"]
 
     def feed(self, server, gen):
         publish(server, gen, "nats", self.inner)

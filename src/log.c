@@ -37,17 +37,43 @@ static void put(const char *s, size_t n)
 	len += n;
 }
 
+/* v in decimal, with zeros in front up to digits. */
+static void put_number(uint64_t v, size_t digits)
+{
+	char s[20];
+	size_t i = sizeof s;
+
+	do
+		s[--i] = (char)('0' + v % 10);
+	while ((v /= 10) || sizeof s - i < digits);
+	put(s + i, sizeof s - i);
+}
+
+/* RFC 3339, in UTC. The date is worked out here: gmtime reads the zone's file first. Days are
+ * counted from 1 March 0000, so that a leap day ends a year. */
 static void put_time(void)
 {
 	struct timespec ts;
-	struct tm tm;
-	char s[48];
 
 	clock_gettime(CLOCK_REALTIME, &ts);
-	gmtime_r(&ts.tv_sec, &tm);
-	put(s, (size_t)snprintf(s, sizeof s, "ts=%04d-%02d-%02dT%02d:%02d:%02d.%03dZ",
-	    tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min,
-	    tm.tm_sec, (int)(ts.tv_nsec / 1000000)));
+	const uint64_t t = ts.tv_sec > 0 ? (uint64_t)ts.tv_sec : 0, second = t % 86400;
+	const uint64_t days = t / 86400 + 719468, era = days / 146097, of_era = days % 146097;
+	const uint64_t year = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
+	const uint64_t of_year = of_era - (365 * year + year / 4 - year / 100);
+	const uint64_t month = (5 * of_year + 2) / 153;		/* 0: March */
+	const struct { char sep; uint8_t digits; uint64_t v; } part[] = {
+		{ '=', 4, era * 400 + year + (month >= 10) }, { '-', 2, (month + 2) % 12 + 1 },
+		{ '-', 2, of_year - (153 * month + 2) / 5 + 1 }, { 'T', 2, second / 3600 },
+		{ ':', 2, second / 60 % 60 }, { ':', 2, second % 60 },
+		{ '.', 3, (uint64_t)ts.tv_nsec / 1000000 },
+	};
+
+	put("ts", 2);
+	for (size_t i = 0; i < sizeof part / sizeof *part; i++) {
+		put(&part[i].sep, 1);
+		put_number(part[i].v, part[i].digits);
+	}
+	put("Z", 1);
 }
 
 void log_begin(enum log_level level, const char *event)
@@ -84,13 +110,18 @@ static void put_escaped(uint8_t b)
 		put((const char *)&b, 1);
 }
 
+static void log_name(const char *name)
+{
+	put(" ", 1);
+	put(name, strlen(name));
+	put("=", 1);
+}
+
 void log_str(const char *name, const void *s, size_t n)
 {
 	if (!on)
 		return;
-	put(" ", 1);
-	put(name, strlen(name));
-	put("=", 1);
+	log_name(name);
 	if (plain(s, n)) {
 		put(s, n);
 		return;
@@ -108,10 +139,12 @@ void log_text(const char *name, const char *s)
 
 void log_num(const char *name, int64_t v)
 {
-	char s[24];
-
-	if (on)
-		log_str(name, s, (size_t)snprintf(s, sizeof s, "%lld", (long long)v));
+	if (!on)
+		return;
+	log_name(name);
+	if (v < 0)
+		put("-", 1);
+	put_number(v < 0 ? -(uint64_t)v : (uint64_t)v, 1);
 }
 
 static bool write_line(void)

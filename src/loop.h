@@ -6,7 +6,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
-#include <stdlib.h>
+#include <sys/mman.h>
 
 #include "log.h"
 
@@ -21,9 +21,12 @@ static inline uint64_t tag_make(enum tag tag, uint32_t gen, uint32_t id)
 /* Zeroed memory, of which only what is used is ever backed by pages; or fatal. */
 static inline void *memory_take(size_t n, size_t size)
 {
-	void *p = calloc(n, size);
+	size_t len;
+	void *p = MAP_FAILED;
 
-	if (!p)
+	if (!__builtin_mul_overflow(n, size, &len))
+		p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (p == MAP_FAILED)
 		fatal(1, "no memory for %zu times %zu bytes", n, size);
 	return p;
 }

@@ -33,6 +33,8 @@ class Signals(black.Case):
                 self.assertEqual(c.closed(data_too=True)[0], 1001)
             s.ended(0, max(0.1, 2 - (time.monotonic() - begin)))
             self.assertEqual(len(s.log(event="shutdown")), 1)
+            self.assertEqual({r["client"] for r in s.log(event="accept")} -
+                             {r["client"] for r in s.log(event="close")}, set(), "no end in the log")
             self.assertGreaterEqual(len(s.log(event="close", code=1001, reason="shutdown")), 52)
             for c in (silent, part, full):
                 try:

@@ -1,0 +1,75 @@
+#!/bin/sh
+# make check: build everything with warnings as errors, run every suite plain and under
+# AddressSanitizer and UndefinedBehaviorSanitizer, and count. Says nothing of what passes.
+#
+# A suite ends with a line "NAME: N passed, N failed"; one that does not has failed.
+set -u
+cd "$(dirname "$0")/.."
+make=${MAKE:-make}
+fuzz_seconds=${FUZZ_SECONDS:-10}
+
+sh test/setup.sh || { echo "0 passed, 1 failed"; exit 1; }
+
+out=build/check
+mkdir -p $out
+passed=0 failed=0
+
+# suite NAME COMMAND...: run it, quietly; add up what it counted.
+suite() {
+	name=$1
+	shift
+	"$@" > $out/log 2>&1
+	status=$?
+	counts=$(sed -n 's/^.*: \([0-9][0-9]*\) passed, \([0-9][0-9]*\) failed.*$/\1 \2/p' $out/log | tail -n 1)
+	p=${counts% *} f=${counts#* }
+	if [ -z "$counts" ] || { [ $status != 0 ] && [ "$f" = 0 ]; }; then
+		p=0 f=1
+	fi
+	passed=$((passed + p)) failed=$((failed + f))
+	if [ "$f" != 0 ]; then
+		echo "---- $name: $p passed, $f failed (status $status)"
+		cat $out/log
+	elif grep -q skipped $out/log; then
+		grep skipped $out/log
+	fi
+}
+
+# one COMMAND...: a suite of one test, its exit status.
+one() {
+	"$@" && echo "one: 1 passed, 0 failed"
+}
+
+unit="sha256 sha1 b64 utf8 json used subject wheel cut ring hub ws http jwt admit"
+fuzz=$(ls test/fuzz/*_fuzz.c | sed 's|.*/||; s|_fuzz.c||')
+jobs=-j$(nproc)
+
+build() {
+	# shellcheck disable=SC2046
+	$make -s $jobs WARN_ERROR=-Werror sluice build/plain/sluice build/asan/sluice build/unset/sluice \
+		$(for u in $unit; do echo build/plain/${u}_test build/asan/${u}_test; done) \
+		$(for f in $fuzz; do echo build/asan/${f}_replay build/fuzz/$f; done) 2>&1
+}
+suite "build with gcc" one build
+suite "warnings of clang" one "$make" -s "$jobs" WARN_ERROR=-Werror warnings
+[ $failed = 0 ] || { echo "$passed passed, $failed failed"; exit 1; }
+
+for kind in plain asan; do
+	for u in $unit; do
+		suite "$kind ${u}_test" build/$kind/${u}_test
+	done
+done
+for f in $fuzz; do
+	suite "$f corpus" one build/asan/${f}_replay test/fuzz/corpus/$f
+	mkdir -p build/corpus/$f
+	suite "$f fuzz" one build/fuzz/$f -max_total_time="$fuzz_seconds" -timeout=10 \
+		build/corpus/$f test/fuzz/corpus/$f
+done
+suite "constant time" sh test/ct.sh
+for kind in plain asan; do
+	suite "$kind black box" env SLUICE=build/$kind/sluice SLUICE_UNSET=build/unset/sluice \
+		/usr/bin/python3 test/black/run.py
+	suite "$kind page" sh test/page.sh build/$kind/sluice
+done
+
+echo "$passed passed, $failed failed"
+[ $failed = 0 ]
