@@ -23,6 +23,7 @@
 
 /* The page runs its own script, asks nobody else for anything and gives no address away. */
 #define PAGE_FIELDS \
+	"Content-Encoding: gzip\r\n" \
 	"Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; " \
 	"script-src 'unsafe-inline'; img-src data:; connect-src 'self'; " \
 	"frame-ancestors 'none'; base-uri 'none'; form-action 'none'\r\n" \
@@ -146,7 +147,7 @@ static void conn_free(struct conns *cs, struct conn *c)
 static void conn_drop(struct conns *cs, struct conn *c, enum why why)
 {
 	if (c->state != CONN_CLOSING) {
-		c->why = why;
+		c->why = (uint8_t)why;
 		c->code = (uint16_t)why_close(why);
 	}
 	conn_free(cs, c);

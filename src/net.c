@@ -125,17 +125,22 @@ static int bind_unix(const char *path, int type)
 	return fd;
 }
 
-static struct addrinfo *resolve(const char *option, const char *addr, int type, int flags)
+/* An address in digits needs no resolver, which takes a megabyte of libc with it. */
+static socklen_t numeric(struct sockaddr_storage *ss, const struct parts *p)
 {
-	struct addrinfo hints = { .ai_socktype = type, .ai_flags = flags }, *list;
-	struct parts p;
-	int e;
+	struct sockaddr_in6 in6 = { .sin6_family = AF_INET6 };
+	struct sockaddr_in in = { .sin_family = AF_INET };
 
-	split(&p, addr);
-	e = getaddrinfo(*p.host ? p.host : NULL, p.port, &hints, &list);
-	if (e != 0)
-		fatal(1, "--%s %s: %s", option, addr, e == EAI_SYSTEM ? strerror(errno) : gai_strerror(e));
-	return list;
+	in.sin_port = in6.sin6_port = htons((uint16_t)atoi(p->port));
+	if (inet_pton(AF_INET, p->host, &in.sin_addr) == 1) {
+		memcpy(ss, &in, sizeof in);
+		return sizeof in;
+	}
+	if (inet_pton(AF_INET6, p->host, &in6.sin6_addr) == 1) {
+		memcpy(ss, &in6, sizeof in6);
+		return sizeof in6;
+	}
+	return 0;
 }
 
 /* One socket for both families where there is IPv6, else one for IPv4. */
@@ -154,45 +159,58 @@ static int bind_all(const char *addr, int type)
 	return fd;
 }
 
-unsigned net_bind(int fd[ADDRS_MAX], const char *option, const char *addr, int type)
-{
-	const char *path = unix_path(addr);
-	struct parts p;
-	unsigned n = 0;
-
-	if (path) {
-		fd[n] = bind_unix(path, type);
-		n += fd[n] >= 0;
-	} else if (split(&p, addr), !*p.host) {
-		fd[n] = bind_all(addr, type);
-		n += fd[n] >= 0;
-	} else {
-		struct addrinfo *list = resolve(option, addr, type, AI_PASSIVE);
-
-		for (const struct addrinfo *a = list; a && n < ADDRS_MAX; a = a->ai_next) {
-			fd[n] = try_bind(type, a->ai_addr, a->ai_addrlen, false);
-			if (fd[n] >= 0)
-				n++;
-			else if (errno != EADDRNOTAVAIL)	/* localhost without ::1 */
-				fatal(1, "--%s %s: %s", option, addr, strerror(errno));
-		}
-		freeaddrinfo(list);
-	}
-	if (n == 0)
-		fatal(1, "--%s %s: %s", option, addr, strerror(errno));
-	return n;
-}
-
 unsigned net_resolve(struct net_addr out[ADDRS_MAX], const char *option, const char *addr)
 {
-	struct addrinfo *list = resolve(option, addr, SOCK_STREAM, 0);
+	struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *list;
+	struct parts p;
 	unsigned n = 0;
+	int e;
 
+	split(&p, addr);
+	out[0].len = numeric(&out[0].ss, &p);
+	if (out[0].len > 0)
+		return 1;
+	e = getaddrinfo(p.host, p.port, &hints, &list);
+	if (e != 0)
+		fatal(1, "--%s %s: %s", option, addr, e == EAI_SYSTEM ? strerror(errno) : gai_strerror(e));
 	for (const struct addrinfo *a = list; a && n < ADDRS_MAX; a = a->ai_next, n++) {
 		memcpy(&out[n].ss, a->ai_addr, a->ai_addrlen);
 		out[n].len = a->ai_addrlen;
 	}
 	freeaddrinfo(list);
+	return n;
+}
+
+static unsigned bind_host(int fd[ADDRS_MAX], const char *option, const char *addr, int type)
+{
+	struct net_addr list[ADDRS_MAX];
+	const unsigned count = net_resolve(list, option, addr);
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < count; i++) {
+		fd[n] = try_bind(type, (const struct sockaddr *)&list[i].ss, list[i].len, false);
+		if (fd[n] >= 0)
+			n++;
+		else if (errno != EADDRNOTAVAIL)	/* localhost without ::1 */
+			break;
+	}
+	return n == count || (n > 0 && errno == EADDRNOTAVAIL) ? n : 0;
+}
+
+unsigned net_bind(int fd[ADDRS_MAX], const char *option, const char *addr, int type)
+{
+	const char *path = unix_path(addr);
+	struct parts p;
+	unsigned n;
+
+	if (!path && (split(&p, addr), *p.host)) {
+		n = bind_host(fd, option, addr, type);
+	} else {
+		fd[0] = path ? bind_unix(path, type) : bind_all(addr, type);
+		n = fd[0] >= 0;
+	}
+	if (n == 0)
+		fatal(1, "--%s %s: %s", option, addr, strerror(errno));
 	return n;
 }
 

@@ -5,7 +5,7 @@
 #include "why.h"
 
 static const struct {
-	const char *text;
+	char text[22];	/* in place: a pointer would cost a relocation as well */
 	uint16_t http, close;
 } table[WHY_COUNT] = {
 #define WHY_ROW(name, text, http, close) { text, http, close },

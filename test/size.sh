@@ -15,7 +15,7 @@ while read -r line; do
 	esac
 done < "$dir/err" 3< "$dir/err"
 kib() { awk -v f="$1:" '$1 == f { print $2 }' "/proc/$pid/status"; }
-printf 'stripped binary %6d bytes (the page is %d of them)\n' "$(wc -c < "$dir/sluice")" "$(wc -c < page/index.html)"
+printf 'stripped binary %6d bytes (the page is %d of them)\n' "$(wc -c < "$dir/sluice")" "$(grep -o 0x build/page.c | wc -l)"
 printf 'at rest         %6d KiB resident, of which %d KiB are its own (the rest is libc, shared)\n' \
 	"$(kib VmRSS)" "$(kib RssAnon)"
 printf 'linked with     %s\n' "$(ldd "$dir/sluice" | awk '/=>/ { printf "%s%s", sep, $1; sep = " " }')"

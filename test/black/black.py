@@ -358,7 +358,7 @@ class Server:
             try:
                 Raw(addr).close()
                 return True
-            except OSError:
+            except (ConnectionRefusedError, FileNotFoundError):
                 return self.proc.poll() is not None
         until(there, f"a listener at {addr}")
         self.addr = addr
@@ -404,7 +404,12 @@ class Server:
 
     def fetch(self, path, addr):
         """A plain GET without an upgrade."""
-        r = Raw(addr)
+        def connect():                       # listeners start one after the other
+            try:
+                return Raw(addr)
+            except (ConnectionRefusedError, FileNotFoundError):
+                return None
+        r = until(connect, f"a listener at {addr}")
         r.send(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
         got = r.reply()
         r.close()

@@ -61,7 +61,7 @@ def reasons():
 
 def main():
     ap = argparse.ArgumentParser(description=__doc__)
-    ap.add_argument("-j", type=int, default=8)
+    ap.add_argument("-j", type=int, default=12)
     ap.add_argument("-v", action="store_true")
     ap.add_argument("word", nargs="*")
     args = ap.parse_args()

@@ -312,6 +312,89 @@ class Slow(black.Case):
         self.assertEqual(s.log(event="close"), [])
 
 
+class MidFrame(black.Case):
+    """What the server has to say while a frame is half sent waits for that frame's end."""
+
+    def behind(self, *args, **token):
+        """A client that lacks half of what was sent to it: a unix socket holds some 200 KB."""
+        s = self.server("--buffer", "1M", *args, listen=(f"unix:{self.tmp}/s",))
+        c, good = s.ws(token=black.mint(**token)), s.ws()
+        for i in range(120):
+            s.feed(b"%08d" % i + b"." * 5001 + b"\n")
+            good.message()
+        return s, c, 120
+
+    def numbers(self, c, until):
+        """Read whole messages, in order, until this other frame; how many there were."""
+        n = 0
+        while (f := c.frame()) != until:
+            if f[0] == TEXT:
+                self.assertEqual(f[1], b"%08d" % n + b"." * 5001)
+                n += 1
+            elif f[0] == CLOSE and until[0] == CLOSE:
+                self.assertEqual(f[1][:2], until[1])
+                break
+            else:
+                self.assertIn(f[0], (PING, black.PONG))
+        return n
+
+    def test_pong(self):
+        s, c, n = self.behind()
+        for i in range(30):
+            c.send_frame(PING, b"%d" % i)
+            if i % 5 == 0:
+                c.fill(30000)
+        got = self.numbers(c, (black.PONG, b"29"))
+        self.assertLessEqual(got, n)
+        s.feed(b"the end\n")
+        while (m := c.message()) != b"the end":
+            self.assertEqual(m, b"%08d" % got + b"." * 5001)
+            got += 1
+        self.assertEqual(got, n)
+
+    def test_close_handshake(self):
+        _, c, n = self.behind()
+        c.send_frame(CLOSE, b"\x0b\xb8")
+        self.assertLess(self.numbers(c, (CLOSE, b"\x0b\xb8")), n)
+        self.assertTrue(c.eof())
+
+    def test_violation(self):
+        _, c, n = self.behind()
+        c.send(frame(TEXT, b"x", mask=b"abcd"))
+        self.assertLess(self.numbers(c, (CLOSE, b"\x03\xf0")), n)
+
+    def test_session_end(self):
+        """Also where the server is the one who has had enough."""
+        s, c, n = self.behind(session=1)
+        time.sleep(1.2)                      # the session, not a synchronisation
+        self.assertLess(self.numbers(c, (CLOSE, b"\x11\x31")), n)
+        c.close()
+        s.wait_log(event="close", reason="session_ended")
+
+    def test_server_pings(self):
+        s, c, n = self.behind("--ping", 1)
+        end = time.monotonic() + 3
+        c.sock.settimeout(0.1)
+        while time.monotonic() < end:        # reads slowly, says something now and then
+            try:
+                c.fill(2000)
+            except TimeoutError:
+                pass
+            c.send_frame(black.PONG, b"")
+        c.sock.settimeout(black.WAIT)
+        c.send_frame(PING, b"last")
+        self.numbers(c, (black.PONG, b"last"))
+
+    def test_shutdown(self):
+        s, c, n = self.behind()
+        s.kill(15)
+        try:
+            self.assertLess(self.numbers(c, (CLOSE, b"\x03\xe9")), n)
+        except (black.Gone, ConnectionResetError):
+            pass                             # cut off within 2 s, but never a wrong byte
+        s.ended(0, 2)
+
+
 class Replay(black.Case):
     def test_replay(self):
         s = self.server("--replay", 3)

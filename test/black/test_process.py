@@ -302,8 +302,7 @@ class Root(black.Case):
 
     def test_warning(self):
         s = self.server()
-        s.ws()
-        self.assertTrue([r for r in s.log(level="warn") if "root" in str(r)])
+        until(lambda: [r for r in s.log(level="warn") if "root" in str(r)], "the warning")
 
 
 class Metrics(black.Case):
@@ -355,6 +354,18 @@ class Metrics(black.Case):
             else:
                 self.assertEqual(s.fetch("/metrics", addr).status, 426)
         self.assertEqual(found, 1)
+
+    def test_idle_connections(self):
+        """Who opens this port and says nothing keeps nobody from it."""
+        s = self.server("--metrics", f"unix:{self.tmp}/m", "--handshake-timeout", 2)
+        s.fetch("/healthz", f"{self.tmp}/m")
+        idle = [black.Raw(f"{self.tmp}/m") for _ in range(600)]
+        self.metrics(s, f"{self.tmp}/m")
+        s.ws()
+        self.idle(s, 0.5)
+        for c in idle:
+            c.close()
+        self.metrics(s, f"{self.tmp}/m")
 
     def test_curl(self):
         s = self.server("--metrics", f"unix:{self.tmp}/m")

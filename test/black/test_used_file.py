@@ -102,7 +102,7 @@ class UsedFile(black.Case):
             self.refused(s, "token_used", token=again)
             got2 = [s.get(token=t).body for t in tokens]
             rewarned = bool(self.warnings(s))
-            s.stop()
+            s.kill9()
             return cut, got, got2, warned, rewarned
 
         with ThreadPoolExecutor(3) as pool:
@@ -146,7 +146,7 @@ class UsedFile(black.Case):
             s.addr = s.where()
             got = [s.get(token=t).body for t in tokens]
             s.ws()
-            s.stop()
+            s.kill9()                        # with clients there, quicker than a farewell
             return at, None, None, got
 
         with ThreadPoolExecutor(3) as pool:
