@@ -25,7 +25,7 @@ LINK  = -pie -Wl,--gc-sections -Wl,-z,relro,-z,now -Wl,-z,noseparate-code -Wl,--
 SAN   = -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 
 ROOMS = admit b64 conn cut http hub json jwt key log main metrics net option page ring secret \
-	sha1 sha256 source subject token used utf8 wheel why ws
+	sha1 sha256 source subject text token used utf8 wheel why ws
 
 # Each unit test links its own room and those below it, so that the link line proves the layers.
 BELOW_sha256 = sha256
@@ -40,13 +40,13 @@ BELOW_cut    = cut
 BELOW_ring   = ring
 BELOW_hub    = hub ring
 BELOW_ws     = ws b64 sha1 utf8 why
-BELOW_http   = http ws b64 sha1 utf8 why
+BELOW_http   = http text ws b64 sha1 utf8 why
 BELOW_jwt    = jwt key sha256 json b64 subject utf8 why
-BELOW_admit  = admit http ws sha1 used $(BELOW_jwt)
+BELOW_admit  = admit http text ws sha1 used $(BELOW_jwt)
 UNITS = $(patsubst test/%_test.c,%,$(wildcard test/*_test.c))
 
 BELOW_head   = $(BELOW_http)
-BELOW_conn   = conn hub ring wheel page log metrics $(BELOW_admit)
+BELOW_conn   = conn hub ring wheel page log metrics net $(BELOW_admit)
 FUZZERS = $(patsubst test/fuzz/%_fuzz.c,%,$(wildcard test/fuzz/*_fuzz.c))
 FUZZ_SECONDS = 600
 

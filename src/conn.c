@@ -1,10 +1,8 @@
 #include "conn.h"
 
-#include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -14,6 +12,7 @@
 #include "log.h"
 #include "loop.h"
 #include "metrics.h"
+#include "net.h"
 #include "page.h"
 #include "subject.h"
 #include "utf8.h"
@@ -36,6 +35,15 @@ uint32_t conns_slots(const struct conn_config *config)
 	return config->max_clients + config->max_pending;
 }
 
+/* Another at each start. Not the seed itself, which the hub's table hides behind. */
+static void epoch_set(char epoch[9], uint32_t seed)
+{
+	uint32_t v = seed * 2654435761u;
+
+	for (int i = 0; i < 8; i++, v >>= 4)
+		epoch[i] = "0123456789abcdef"[v & 15];
+}
+
 void conns_init(struct conns *cs, const struct conn_config *config, struct admit *admit,
     struct wheel *wheel, int epfd, uint32_t seed)
 {
@@ -49,7 +57,7 @@ void conns_init(struct conns *cs, const struct conn_config *config, struct admit
 	cs->buf_free = memory_take(config->max_pending, sizeof *cs->buf_free);
 	hub_init(&cs->hub, memory_take(1, hub_size(n, config->nsources)), n, config->nsources,
 	    seed, memory_take(1, config->buffer), config->buffer);
-	snprintf(cs->epoch, sizeof cs->epoch, "%08x", (unsigned)(seed * 2654435761u));
+	epoch_set(cs->epoch, seed);
 }
 
 static uint32_t id_of(const struct conns *cs, const struct conn *c)
@@ -99,17 +107,19 @@ static void deadline(struct conns *cs, const struct conn *c, int64_t at_ms)
 
 static void log_peer(const struct conn_peer *p)
 {
-	char s[INET6_ADDRSTRLEN + 10] = "unix", ip[INET6_ADDRSTRLEN];
 	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+	char s[NET_NAME_MAX];
+	struct text t = { s, sizeof s, 0 };
 
-	if (p->family == AF_INET || (p->family == AF_INET6 && memcmp(p->ip, mapped, 12) == 0)) {
-		inet_ntop(AF_INET, p->family == AF_INET ? p->ip : p->ip + 12, ip, sizeof ip);
-		snprintf(s, sizeof s, "%s:%u", ip, p->port);
-	} else if (p->family == AF_INET6) {
-		inet_ntop(AF_INET6, p->ip, ip, sizeof ip);
-		snprintf(s, sizeof s, "[%s]:%u", ip, p->port);
-	}
-	log_text("client", s);
+	if (p->family == AF_INET)
+		net_put(&t, p->ip, 4, p->port);
+	else if (p->family == AF_INET6 && memcmp(p->ip, mapped, sizeof mapped) == 0)
+		net_put(&t, p->ip + 12, 4, p->port);
+	else if (p->family == AF_INET6)
+		net_put(&t, p->ip, 16, p->port);
+	else
+		text_str(&t, "unix");
+	log_str("client", s, t.n);
 }
 
 static void log_conn(enum log_level level, const char *event, const struct conn *c)
@@ -220,6 +230,8 @@ static bool conn_send(struct conns *cs, struct conn *c, const uint8_t *p, size_t
 	*sent = r < 0 ? 0 : (size_t)r;
 	metrics.sent_bytes += *sent;
 	c->blocked = *sent < n;
+	if (*sent > 0)
+		c->moved_ms = (uint32_t)cs->mono_ms;
 	if (r >= 0 || errno == EAGAIN || errno == EINTR || errno == ENOBUFS || errno == ENOMEM)
 		return true;
 	conn_drop(cs, c, WHY_PEER_GONE);
@@ -374,7 +386,8 @@ enum why conn_publish(struct conns *cs, uint32_t subject, const uint8_t *p, size
 		}
 		conn_overtaken(cs, &cs->slot[id]);
 	}
-	cs->held_ms = -1;
+	if (may_wait)
+		cs->held_ms = -1;
 
 	uint8_t *out = hub_push(&cs->hub, subject, total);
 
@@ -775,7 +788,7 @@ void conn_event(struct conns *cs, uint32_t id, uint32_t gen, uint32_t events)
 		return;				/* freed earlier in this round */
 	if (events & EPOLLOUT && c->blocked) {
 		c->blocked = false;
-		c->moved_ms = c->heard_ms = (uint32_t)cs->mono_ms;
+		c->heard_ms = (uint32_t)cs->mono_ms;
 		conn_push(cs, c);
 	}
 	if (!(events & (EPOLLIN | EPOLLERR | EPOLLHUP)))

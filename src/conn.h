@@ -50,7 +50,7 @@ struct conn {
 	bool     joined;		/* a reader in the hub */
 	bool     deaf;			/* the peer broke the framing: input means nothing more */
 	bool     peer_closed;		/* its close frame has come */
-	uint32_t heard_ms, moved_ms;	/* last sign of life; last room in the socket (mod 2^32) */
+	uint32_t heard_ms, moved_ms;	/* last sign of life; last byte that its socket took */
 	uint64_t skip;			/* CLOSING: bytes of a payload still to throw away */
 	int64_t  end_ms;		/* OPEN: when it must end, monotonic */
 	struct conn_peer peer;

@@ -2,11 +2,11 @@
 
 #include "http.h"
 
-#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
 #include "limits.h"
+#include "text.h"
 #include "ws.h"
 
 enum why http_head_end(size_t *seen, const uint8_t *in, size_t n)
@@ -444,38 +444,61 @@ static const char *status_fields(int status)
 	    "";
 }
 
+static void put_all(struct text *t, const char *const *part, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		text_str(t, part[i]);
+}
+
+#define PUT(t, ...) put_all(t, (const char *const[]){ __VA_ARGS__ }, \
+	sizeof (const char *const[]){ __VA_ARGS__ } / sizeof (const char *))
+
+static void put_body_fields(struct text *t, const char *type, size_t len)
+{
+	PUT(t, "Content-Type: ", type, "\r\nContent-Length: ");
+	text_num(t, len, 1);
+	PUT(t, "\r\nCache-Control: no-store\r\n");
+}
+
 size_t http_refusal(char out[HTTP_REPLY_MAX], enum why why, bool given)
 {
+	struct text t = { out, HTTP_REPLY_MAX, 0 };
 	const int status = why_http(why);
 	const char *text = why_text(why);
-	char auth[160] = "";
 
+	PUT(&t, "HTTP/1.1 ");
+	text_num(&t, (uint64_t)status, 3);
+	PUT(&t, " ", status_text(status), "\r\n");
+	put_body_fields(&t, "text/plain", strlen(text) + 1);
 	if (status == 401 || why == WHY_SUBJECT_DENIED) {
+		PUT(&t, "WWW-Authenticate: Bearer realm=\"sluice\"");
 		if (given)
-			snprintf(auth, sizeof auth, "WWW-Authenticate: Bearer realm=\"sluice\", error=\"%s\", "
-			    "error_description=\"%s\"\r\n",
-			    status == 401 ? "invalid_token" : "insufficient_scope", text);
-		else
-			snprintf(auth, sizeof auth, "WWW-Authenticate: Bearer realm=\"sluice\"\r\n");
+			PUT(&t, ", error=\"", status == 401 ? "invalid_token" : "insufficient_scope",
+			    "\", error_description=\"", text, "\"");
+		PUT(&t, "\r\n");
 	}
-	return (size_t)snprintf(out, HTTP_REPLY_MAX,
-	    "HTTP/1.1 %d %s\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n"
-	    "Cache-Control: no-store\r\n%s%s%s\r\n%s\n",
-	    status, status_text(status), strlen(text) + 1, auth, status_fields(status),
-	    status == 426 ? "" : "Connection: close\r\n", text);
+	PUT(&t, status_fields(status), status == 426 ? "" : "Connection: close\r\n", "\r\n", text,
+	    "\n");
+	return t.n;
 }
 
 size_t http_ok(char out[HTTP_REPLY_MAX], const char *type, size_t len, const char *more)
 {
-	return (size_t)snprintf(out, HTTP_REPLY_MAX,
-	    "HTTP/1.1 200 OK\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
-	    "Cache-Control: no-store\r\nConnection: close\r\n%s\r\n", type, len, more);
+	struct text t = { out, HTTP_REPLY_MAX, 0 };
+
+	PUT(&t, "HTTP/1.1 200 OK\r\n");
+	put_body_fields(&t, type, len);
+	PUT(&t, "Connection: close\r\n", more, "\r\n");
+	return t.n;
 }
 
 size_t http_switch(char out[HTTP_REPLY_MAX], const char *accept, bool bearer)
 {
-	return (size_t)snprintf(out, HTTP_REPLY_MAX,
-	    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-	    "Sec-WebSocket-Accept: %.*s\r\n%s\r\n", (int)WS_ACCEPT_LEN, accept,
-	    bearer ? "Sec-WebSocket-Protocol: bearer\r\n" : "");
+	struct text t = { out, HTTP_REPLY_MAX, 0 };
+
+	PUT(&t, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+	    "Sec-WebSocket-Accept: ");
+	text_put(&t, accept, WS_ACCEPT_LEN);
+	PUT(&t, bearer ? "\r\nSec-WebSocket-Protocol: bearer" : "", "\r\n\r\n");
+	return t.n;
 }

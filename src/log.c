@@ -10,6 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "text.h"
+
 /* The longest line; at most PIPE_BUF, so that poll's word that a pipe is writable means that
  * the whole line fits. */
 #define LINE_MAX_LEN 2048u
@@ -17,8 +19,8 @@
 static enum log_level level_most = LOG_INFO;
 static bool may_block;
 static uint64_t dropped;
-static char line[LINE_MAX_LEN];
-static size_t len;
+static char bytes[LINE_MAX_LEN];
+static struct text line = { bytes, sizeof bytes - 1, 0 };	/* one byte less: the newline */
 static bool on;
 
 void log_init(enum log_level most)
@@ -27,26 +29,6 @@ void log_init(enum log_level most)
 
 	level_most = most;
 	may_block = fstat(STDERR_FILENO, &st) != 0 || !S_ISREG(st.st_mode);
-}
-
-static void put(const char *s, size_t n)
-{
-	if (n > sizeof line - 1 - len)		/* room for the newline */
-		n = sizeof line - 1 - len;
-	memcpy(line + len, s, n);
-	len += n;
-}
-
-/* v in decimal, with zeros in front up to digits. */
-static void put_number(uint64_t v, size_t digits)
-{
-	char s[20];
-	size_t i = sizeof s;
-
-	do
-		s[--i] = (char)('0' + v % 10);
-	while ((v /= 10) || sizeof s - i < digits);
-	put(s + i, sizeof s - i);
 }
 
 /* RFC 3339, in UTC. The date is worked out here: gmtime reads the zone's file first. Days are
@@ -68,12 +50,12 @@ static void put_time(void)
 		{ '.', 3, (uint64_t)ts.tv_nsec / 1000000 },
 	};
 
-	put("ts", 2);
+	text_str(&line, "ts");
 	for (size_t i = 0; i < sizeof part / sizeof *part; i++) {
-		put(&part[i].sep, 1);
-		put_number(part[i].v, part[i].digits);
+		text_put(&line, &part[i].sep, 1);
+		text_num(&line, part[i].v, part[i].digits);
 	}
-	put("Z", 1);
+	text_str(&line, "Z");
 }
 
 void log_begin(enum log_level level, const char *event)
@@ -81,7 +63,7 @@ void log_begin(enum log_level level, const char *event)
 	static const char *const name[] = { "error", "warn", "info", "debug" };
 
 	on = level <= level_most;
-	len = 0;
+	line.n = 0;
 	if (!on)
 		return;
 	put_time();
@@ -102,34 +84,35 @@ static void put_escaped(uint8_t b)
 	static const char hex[] = "0123456789abcdef";
 	const char x[4] = { '\\', 'x', hex[b >> 4], hex[b & 15] };
 
+	if (b < ' ' || b >= 0x7f) {
+		text_put(&line, x, sizeof x);
+		return;
+	}
 	if (b == '"' || b == '\\')
-		put((const char[2]){ '\\', (char)b }, 2);
-	else if (b < ' ' || b >= 0x7f)
-		put(x, 4);
-	else
-		put((const char *)&b, 1);
+		text_put(&line, "\\", 1);
+	text_put(&line, &b, 1);
 }
 
-static void log_name(const char *name)
+static void put_name(const char *name)
 {
-	put(" ", 1);
-	put(name, strlen(name));
-	put("=", 1);
+	text_str(&line, " ");
+	text_str(&line, name);
+	text_str(&line, "=");
 }
 
 void log_str(const char *name, const void *s, size_t n)
 {
 	if (!on)
 		return;
-	log_name(name);
+	put_name(name);
 	if (plain(s, n)) {
-		put(s, n);
+		text_put(&line, s, n);
 		return;
 	}
-	put("\"", 1);
-	for (size_t i = 0; i < n && len < sizeof line - 8; i++)
+	text_str(&line, "\"");
+	for (size_t i = 0; i < n && line.n < sizeof bytes - 8; i++)
 		put_escaped(((const uint8_t *)s)[i]);
-	put("\"", 1);
+	text_str(&line, "\"");
 }
 
 void log_text(const char *name, const char *s)
@@ -141,10 +124,10 @@ void log_num(const char *name, int64_t v)
 {
 	if (!on)
 		return;
-	log_name(name);
+	put_name(name);
 	if (v < 0)
-		put("-", 1);
-	put_number(v < 0 ? -(uint64_t)v : (uint64_t)v, 1);
+		text_str(&line, "-");
+	text_num(&line, v < 0 ? -(uint64_t)v : (uint64_t)v, 1);
 }
 
 static bool write_line(void)
@@ -153,8 +136,10 @@ static bool write_line(void)
 
 	if (may_block && (poll(&p, 1, 0) != 1 || !(p.revents & POLLOUT)))
 		return false;
-	line[len++] = '\n';
-	return write(STDERR_FILENO, line, len) >= 0;
+	const size_t n = text_len(&line);
+
+	bytes[n] = '\n';
+	return write(STDERR_FILENO, bytes, n + 1) >= 0;
 }
 
 void log_end(void)
@@ -169,16 +154,19 @@ void log_end(void)
 		dropped++;
 }
 
-void log_msg(enum log_level level, const char *event, const char *fmt, ...)
+void log_msg(enum log_level level, const char *event, ...)
 {
 	char s[512];
+	struct text t = { s, sizeof s, 0 };
+	const char *part;
 	va_list ap;
 
-	va_start(ap, fmt);
-	vsnprintf(s, sizeof s, fmt, ap);
+	va_start(ap, event);
+	while ((part = va_arg(ap, const char *)))
+		text_str(&t, part);
 	va_end(ap);
 	log_begin(level, event);
-	log_text("msg", s);
+	log_str("msg", s, text_len(&t));
 	log_end();
 }
 

@@ -23,9 +23,8 @@ void log_text(const char *name, const char *s);
 void log_num(const char *name, int64_t v);
 void log_end(void);
 
-/* A line with one pair more: msg, in printf's words. */
-void log_msg(enum log_level level, const char *event, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
+/* A line with one pair more: msg, made of strings up to NULL. */
+void log_msg(enum log_level level, const char *event, ...) __attribute__((sentinel));
 
 /* Before the loop: "sluice: ..." in one line, and the end. Status 1: the machine does not
  * allow it; 2: the user is to change something. */

@@ -119,8 +119,8 @@ static void open_used(struct server *s)
 	if (what == USED_FILE_ERROR)
 		fatal(2, "--used-tokens-file %s: %s", o->used_tokens_file, strerror(errno));
 	if (what == USED_FILE_DAMAGED)
-		log_msg(LOG_WARN, "config", "--used-tokens-file %s: damaged; what is whole is kept, "
-		    "tokens issued before now are refused", o->used_tokens_file);
+		log_msg(LOG_WARN, "config", "--used-tokens-file ", o->used_tokens_file, ": damaged; "
+		    "what is whole is kept, tokens issued before now are refused", NULL);
 	used_init(u, memory_take(1, used_size(cap)), cap, clock_ms(CLOCK_REALTIME) / 1000 * 1000);
 	if (fd >= 0 && !used_file_load(u, fd, what))
 		fatal(1, "--used-tokens-file %s: %s", o->used_tokens_file, strerror(errno));
@@ -197,8 +197,7 @@ static void init_conns(struct server *s)
 	uint32_t seed;
 
 	if (c.max_clients > allowed)
-		log_msg(LOG_WARN, "config", "--max-clients %u: the file limit allows about %u",
-		    c.max_clients, allowed);
+		log_msg(LOG_WARN, "config", "--max-clients: more than the file limit allows", NULL);
 	if (getrandom(&seed, sizeof seed, 0) != sizeof seed)
 		fatal(1, "no random bytes: %s", strerror(errno));
 	conns_init(&s->conns, &c, &s->admit, &s->wheel, s->epfd, seed);
@@ -245,7 +244,7 @@ static void become(const char *user)
 
 	if (!user) {
 		if (geteuid() == 0)
-			log_msg(LOG_WARN, "config", "running as root; --user NAME gives that up");
+			log_msg(LOG_WARN, "config", "running as root; --user NAME gives that up", NULL);
 		return;
 	}
 	errno = 0;
@@ -357,7 +356,7 @@ static void stop(struct server *s, const char *what)
 {
 	if (s->conns.ending)
 		return;
-	log_msg(LOG_INFO, "shutdown", "%s", what);
+	log_msg(LOG_INFO, "shutdown", what, NULL);
 	if (s->accepting)
 		watch_listeners(s, false);
 	for (uint32_t i = 0; i < s->nlisteners; i++)
@@ -377,10 +376,10 @@ static void reload(struct server *s)
 	    secret_read(secret, &n, o->secret_file, o->allow_weak_secret) : NULL;
 
 	if (what) {
-		log_msg(LOG_ERROR, "reload", "--secret-file %s: %s; the old one stays",
-		    o->secret_file, what);
+		log_msg(LOG_ERROR, "reload", "--secret-file ", o->secret_file, ": ", what,
+		    "; the old one stays", NULL);
 	} else {
-		log_msg(LOG_INFO, "reload", "%s", o->secret_file ? "secret read" : "nothing to read");
+		log_msg(LOG_INFO, "reload", o->secret_file ? "secret read" : "nothing to read", NULL);
 	}
 	if (!what && o->secret_file) {
 		key_set_secret(&fresh, secret, n);
@@ -410,8 +409,8 @@ static void on_listener(struct server *s, uint32_t i)
 	if (i >= s->nlisteners || conns_accept(&s->conns, s->listener[i].fd, s->listener[i].metrics))
 		return;
 	if (s->conns.mono_ms >= s->quiet_until_ms) {
-		log_msg(LOG_WARN, "config", "accept: %s; waiting for a connection to end",
-		    strerror(errno));
+		log_msg(LOG_WARN, "config", "accept: ", strerror(errno),
+		    "; waiting for a connection to end", NULL);
 		s->quiet_until_ms = s->conns.mono_ms + QUIET_MS;
 	}
 	if (s->accepting)

@@ -1,35 +1,44 @@
 #include "metrics.h"
 
 #include <assert.h>
-#include <inttypes.h>
-#include <stdio.h>
+
+#include "text.h"
 
 struct metrics metrics;
 
-static size_t put(char *out, size_t n, const char *name, const char *type, uint64_t v)
+static void put(struct text *t, const char *name, const char *type, uint64_t v)
 {
-	return n + (size_t)snprintf(out + n, METRICS_MAX - n,
-	    "# TYPE sluice_%s %s\nsluice_%s %" PRIu64 "\n", name, type, name, v);
+	const char *const part[] = { "# TYPE sluice_", name, type, "sluice_", name, " " };
+
+	for (size_t i = 0; i < sizeof part / sizeof *part; i++)
+		text_str(t, part[i]);
+	text_num(t, v, 1);
+	text_str(t, "\n");
 }
 
 size_t metrics_write(char out[METRICS_MAX])
 {
-	size_t n = 0;
+	static const char gauge[] = " gauge\n", counter[] = " counter\n";
+	struct text t = { out, METRICS_MAX, 0 };
 
-	n = put(out, n, "clients", "gauge", metrics.clients);
-	n = put(out, n, "accepts_total", "counter", metrics.accepts);
-	n = put(out, n, "messages_total", "counter", metrics.messages);
-	n = put(out, n, "deliveries_total", "counter", metrics.deliveries);
-	n = put(out, n, "sent_bytes_total", "counter", metrics.sent_bytes);
-	n = put(out, n, "slow_total", "counter", metrics.slow);
-	n = put(out, n, "used_tokens", "gauge", metrics.used_tokens);
-	n = put(out, n, "buffer_bytes", "gauge", metrics.buffer_bytes);
-	n += (size_t)snprintf(out + n, METRICS_MAX - n, "# TYPE sluice_rejects_total counter\n");
-	for (enum why why = 0; why < WHY_COUNT; why++)
-		if (why_http(why) >= 400)
-			n += (size_t)snprintf(out + n, METRICS_MAX - n,
-			    "sluice_rejects_total{reason=\"%s\"} %" PRIu64 "\n",
-			    why_text(why), metrics.rejects[why]);
-	assert(n < METRICS_MAX);
-	return n;
+	put(&t, "clients", gauge, metrics.clients);
+	put(&t, "accepts_total", counter, metrics.accepts);
+	put(&t, "messages_total", counter, metrics.messages);
+	put(&t, "deliveries_total", counter, metrics.deliveries);
+	put(&t, "sent_bytes_total", counter, metrics.sent_bytes);
+	put(&t, "slow_total", counter, metrics.slow);
+	put(&t, "used_tokens", gauge, metrics.used_tokens);
+	put(&t, "buffer_bytes", gauge, metrics.buffer_bytes);
+	text_str(&t, "# TYPE sluice_rejects_total counter\n");
+	for (enum why why = 0; why < WHY_COUNT; why++) {
+		if (why_http(why) < 400)
+			continue;
+		text_str(&t, "sluice_rejects_total{reason=\"");
+		text_str(&t, why_text(why));
+		text_str(&t, "\"} ");
+		text_num(&t, metrics.rejects[why], 1);
+		text_str(&t, "\n");
+	}
+	assert(t.n <= METRICS_MAX);
+	return t.n;
 }

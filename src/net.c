@@ -5,7 +5,6 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -47,7 +46,7 @@ static const char *split(struct parts *p, const char *addr)
 		return "wanted PORT, :PORT, HOST:PORT, [V6]:PORT or unix:PATH, with a port up to 65535";
 	memcpy(p->host, host, n);
 	p->host[n] = 0;
-	snprintf(p->port, sizeof p->port, "%lu", v);
+	memcpy(p->port, port, strlen(port) + 1);
 	return NULL;
 }
 
@@ -214,6 +213,14 @@ unsigned net_bind(int fd[ADDRS_MAX], const char *option, const char *addr, int t
 	return n;
 }
 
+void net_put(struct text *t, const uint8_t *ip, size_t n, unsigned port)
+{
+	text_str(t, n == 16 ? "[" : "");
+	text_ip(t, ip, n);
+	text_str(t, n == 16 ? "]:" : ":");
+	text_num(t, port, 1);
+}
+
 void net_name(char out[NET_NAME_MAX], int fd)
 {
 	union {
@@ -223,18 +230,18 @@ void net_name(char out[NET_NAME_MAX], int fd)
 		struct sockaddr_un un;
 	} u = { .ss.ss_family = AF_UNSPEC };
 	socklen_t len = sizeof u;
-	char ip[INET6_ADDRSTRLEN] = "";
+	struct text t = { out, NET_NAME_MAX, 0 };
 
 	getsockname(fd, (struct sockaddr *)&u, &len);
 	if (u.ss.ss_family == AF_INET) {
-		inet_ntop(AF_INET, &u.in.sin_addr, ip, sizeof ip);
-		snprintf(out, NET_NAME_MAX, "%s:%u", ip, ntohs(u.in.sin_port));
+		net_put(&t, (const uint8_t *)&u.in.sin_addr, 4, ntohs(u.in.sin_port));
 	} else if (u.ss.ss_family == AF_INET6) {
-		inet_ntop(AF_INET6, &u.in6.sin6_addr, ip, sizeof ip);
-		snprintf(out, NET_NAME_MAX, "[%s]:%u", ip, ntohs(u.in6.sin6_port));
+		net_put(&t, u.in6.sin6_addr.s6_addr, 16, ntohs(u.in6.sin6_port));
 	} else {
-		snprintf(out, NET_NAME_MAX, "unix:%s", u.un.sun_path);
+		text_str(&t, "unix:");
+		text_str(&t, u.un.sun_path);
 	}
+	out[t.n] = 0;
 }
 
 void net_unlink(void)

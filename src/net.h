@@ -10,13 +10,14 @@
 #include <sys/socket.h>
 
 #include "limits.h"
+#include "text.h"
 
 struct net_addr {
 	struct sockaddr_storage ss;
 	socklen_t len;
 };
 
-#define NET_NAME_MAX 120u
+#define NET_NAME_MAX 128u	/* "unix:" and a path of 107 bytes */
 
 /* PORT, :PORT, HOST:PORT, [V6]:PORT or unix:PATH. The text of what is wrong, or NULL. */
 const char *net_check(const char *addr);
@@ -27,6 +28,9 @@ unsigned net_bind(int fd[ADDRS_MAX], const char *option, const char *addr, int t
 
 /* The addresses of HOST:PORT to connect to; fatal if there are none. */
 unsigned net_resolve(struct net_addr out[ADDRS_MAX], const char *option, const char *addr);
+
+/* 192.0.2.7:8080 or [2001:db8::1]:8080; ip has n = 4 or 16 bytes. */
+void net_put(struct text *t, const uint8_t *ip, size_t n, unsigned port);
 
 /* Where a bound socket is: 127.0.0.1:8080, [::]:8080 or unix:PATH. */
 void net_name(char out[NET_NAME_MAX], int fd);

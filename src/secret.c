@@ -51,7 +51,8 @@ static const char *from_file(uint8_t out[SECRET_MAX], size_t *n, const char *pat
 	else if (r > 0 && read(fd, &more, 1) != 0)
 		what = "is longer than 4096 bytes";
 	else if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_mode & S_IROTH)
-		log_msg(LOG_WARN, "config", "--secret-file %s: everyone can read it; chmod 600 it", path);
+		log_msg(LOG_WARN, "config", "--secret-file ", path,
+		    ": everyone can read it; chmod 600 it", NULL);
 	close(fd);
 	if (*n > 0 && out[*n - 1] == '\n')
 		--*n;

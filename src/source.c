@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -15,6 +14,7 @@
 #include "log.h"
 #include "loop.h"
 #include "subject.h"
+#include "text.h"
 #include "why.h"
 
 /* ---- the command line ---- */
@@ -159,13 +159,17 @@ static void log_listening(const struct input *in)
 /* Try again later, each time a little later than the last. */
 static void retry(struct sources *s, struct input *in, const char *msg)
 {
-	char text[160];
+	char out[160];
+	struct text t = { out, sizeof out - 1, 0 };
 
 	input_close(s, in);
 	in->delay_ms = in->delay_ms == 0 ? RETRY_MIN_MS :
 	    in->delay_ms * 2 < RETRY_MAX_MS ? in->delay_ms * 2 : RETRY_MAX_MS;
-	snprintf(text, sizeof text, "%s; again in %u ms", msg, (unsigned)in->delay_ms);
-	log_source(LOG_WARN, "source_error", in, text);
+	text_str(&t, msg);
+	text_str(&t, "; again in ms ");
+	text_num(&t, in->delay_ms, 1);
+	out[text_len(&t)] = 0;
+	log_source(LOG_WARN, "source_error", in, out);
 	wheel_set(s->wheel, s->first_id + index_of(s, in), s->mono_ms + in->delay_ms);
 }
 

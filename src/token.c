@@ -1,7 +1,6 @@
 #include "token.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +16,7 @@
 #include "log.h"
 #include "secret.h"
 #include "subject.h"
+#include "text.h"
 #include "utf8.h"
 
 #define LIST_MAX 32
@@ -32,26 +32,11 @@ struct request {
 	bool allow_weak;
 };
 
-/* Text that grows in a fixed place; too much of it is noticed at the end. */
-struct text {
-	char   s[TOKEN_MAX];
-	size_t n;
-};
-
-static void put(struct text *t, const char *s)
+static void put_string(struct text *t, const char *s, size_t n)
 {
-	const size_t n = strlen(s);
+	const size_t at = text_len(t);
 
-	if (t->n + n <= sizeof t->s)
-		memcpy(t->s + t->n, s, n);
-	t->n += n;
-}
-
-static void put_string(struct text *t, const char *s)
-{
-	const size_t room = t->n < sizeof t->s ? sizeof t->s - t->n : 0;
-
-	t->n += json_quote(room ? t->s + t->n : t->s, room, s, strlen(s));
+	t->n += json_quote(t->s + at, t->cap - at, s, n);
 }
 
 static void put_member(struct text *t, const char *name, const char *value)
@@ -60,10 +45,10 @@ static void put_member(struct text *t, const char *name, const char *value)
 		return;
 	if (!utf8_valid((const uint8_t *)value, strlen(value)))
 		fatal(2, "token: %s: not UTF-8", name);
-	put(t, ",");
-	put_string(t, name);
-	put(t, ":");
-	put_string(t, value);
+	text_str(t, ",");
+	put_string(t, name, strlen(name));
+	text_str(t, ":");
+	put_string(t, value, strlen(value));
 }
 
 static uint64_t seconds(const char *option, const char *s)
@@ -80,15 +65,15 @@ static void put_grants(struct text *t, const char *name, const struct list *l, b
 {
 	if (l->n == 0)
 		return;
-	put(t, *first ? ",\"permissions\":{" : ",");
+	text_str(t, *first ? ",\"permissions\":{" : ",");
 	*first = false;
-	put_string(t, name);
-	put(t, ":[");
+	put_string(t, name, strlen(name));
+	text_str(t, ":[");
 	for (unsigned i = 0; i < l->n; i++) {
-		put(t, i ? "," : "");
-		put_string(t, l->s[i]);
+		text_str(t, i ? "," : "");
+		put_string(t, l->s[i], strlen(l->s[i]));
 	}
-	put(t, "]");
+	text_str(t, "]");
 }
 
 static void put_claim(struct text *t, const char *claim)
@@ -101,48 +86,49 @@ static void put_claim(struct text *t, const char *claim)
 	json_init(&j, eq + 1, strlen(eq + 1));
 	if (!json_skip(&j, json_next(&j)) || json_next(&j) != JSON_DONE)
 		fatal(2, "token: --claim %s: the value is no JSON (a string needs its quotes)", claim);
-	put(t, ",");
-	const size_t room = t->n < sizeof t->s ? sizeof t->s - t->n : 0;
-
-	t->n += json_quote(room ? t->s + t->n : t->s, room, claim, (size_t)(eq - claim));
-	put(t, ":");
-	put(t, eq + 1);
+	text_str(t, ",");
+	put_string(t, claim, (size_t)(eq - claim));
+	text_str(t, ":");
+	text_str(t, eq + 1);
 }
 
 static void write_header(struct text *t, const struct request *r)
 {
-	put(t, "{\"alg\":\"HS256\",\"typ\":\"JWT\"");
+	text_str(t, "{\"alg\":\"HS256\",\"typ\":\"JWT\"");
 	put_member(t, "kid", r->kid);
-	put(t, "}");
+	text_str(t, "}");
 }
 
 static void write_payload(struct text *t, const struct request *r)
 {
-	const int64_t now = (int64_t)time(NULL);
+	const uint64_t now = (uint64_t)time(NULL);
 	uint8_t random[16];
-	char s[128], jti[B64URL_LEN(sizeof random) + 1] = "";
+	char jti[B64URL_LEN(sizeof random)];
 	bool first = true;
 
 	if (getrandom(random, sizeof random, 0) != sizeof random)
 		fatal(1, "token: no random bytes: %s", strerror(errno));
 	b64url_encode(jti, random, sizeof random);
-	snprintf(s, sizeof s, "{\"iat\":%" PRId64 ",\"exp\":%" PRId64 ",\"jti\":\"%s\"", now,
-	    now + (int64_t)(r->ttl ? seconds("ttl", r->ttl) : 10), jti);
-	put(t, s);
+	text_str(t, "{\"iat\":");
+	text_num(t, now, 1);
+	text_str(t, ",\"exp\":");
+	text_num(t, now + (r->ttl ? seconds("ttl", r->ttl) : 10), 1);
+	text_str(t, ",\"jti\":");
+	put_string(t, jti, sizeof jti);
 	put_member(t, "sub", r->subject);
 	put_member(t, "iss", r->issuer);
 	put_member(t, "aud", r->audience);
 	if (r->session) {
-		snprintf(s, sizeof s, ",\"session\":%" PRIu64, seconds("session", r->session));
-		put(t, s);
+		text_str(t, ",\"session\":");
+		text_num(t, seconds("session", r->session), 1);
 	}
 	put_grants(t, "sub", &r->sub, &first);
 	put_grants(t, "pub", &r->pub, &first);
 	put_grants(t, "all", &r->all, &first);
-	put(t, first ? "" : "}");
+	text_str(t, first ? "" : "}");
 	for (unsigned i = 0; i < r->claim.n; i++)
 		put_claim(t, r->claim.s[i]);
-	put(t, "}");
+	text_str(t, "}");
 }
 
 /* Two members of one name are what our own reader refuses. */
@@ -157,7 +143,7 @@ static void check_names(const struct text *t)
 
 static void encode(struct text *token, const struct text *part)
 {
-	if (part->n > sizeof part->s || token->n + B64URL_LEN(part->n) + 50 > sizeof token->s)
+	if (part->n > part->cap || token->n + B64URL_LEN(part->n) + 50 > token->cap)
 		fatal(2, "token: longer than the 4096 bytes that sluice takes");
 	b64url_encode(token->s + token->n, (const uint8_t *)part->s, part->n);
 	token->n += B64URL_LEN(part->n);
@@ -177,7 +163,7 @@ static void sign(struct text *token, const struct request *r)
 	hmac_sign(&key, token->s, token->n, mac);
 	ct_wipe(secret, sizeof secret);
 	ct_wipe(&key, sizeof key);
-	put(token, ".");
+	text_str(token, ".");
 	b64url_encode(token->s + token->n, mac, sizeof mac);
 	token->n += B64URL_LEN(sizeof mac);
 }
@@ -267,17 +253,19 @@ static void read_arguments(struct request *r, int argc, char **argv)
 int token_main(int argc, char **argv)
 {
 	struct request r = { 0 };
-	struct text header = { .n = 0 }, payload = { .n = 0 }, token = { .n = 0 };
+	char s[3][TOKEN_MAX];
+	struct text header = { s[0], TOKEN_MAX, 0 }, payload = { s[1], TOKEN_MAX, 0 };
+	struct text token = { s[2], TOKEN_MAX, 0 };
 
 	read_arguments(&r, argc, argv);
 	write_header(&header, &r);
 	write_payload(&payload, &r);
 	encode(&token, &header);
-	put(&token, ".");
+	text_str(&token, ".");
 	encode(&token, &payload);
 	check_names(&payload);
 	sign(&token, &r);
-	put(&token, "\n");
+	text_str(&token, "\n");
 	fwrite(token.s, 1, token.n, stdout);
 	return fflush(stdout) == 0 ? 0 : 1;
 }

@@ -129,7 +129,10 @@ static void end(struct cut *c, struct list *l)
 
 static void begin(struct cut *c, const struct stream *s)
 {
-	cut_init(c, guard(2, NULL, cut_size(s->max)), s->framing, s->max);
+	uint8_t *buf = guard(2, NULL, cut_size(s->max));
+
+	buf[-1] = '\r';				/* in front of it, where nobody looks */
+	cut_init(c, buf, s->framing, s->max);
 }
 
 static bool same(const struct stream *s, const struct list *l)
@@ -292,6 +295,8 @@ static void one(enum framing framing, size_t max, size_t len, size_t piece, bool
 	for (size_t at = 0, part; at < n && r == CUT_MORE; at += part) {
 		uint8_t *to = cut_room(&c, &room);
 
+		if (!CHECK(room > 0))
+			break;
 		part = piece < room ? piece : room;
 		part = part < n - at ? part : n - at;
 		memcpy(to, text + at, part);
