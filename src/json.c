@@ -475,7 +475,7 @@ static bool decimal_finite(struct decimal d)
 	return false;
 }
 
-bool json_milli(const struct json *j, int64_t *out)
+bool json_milli(const struct json *j, int64_t *out, bool up)
 {
 	struct decimal d;
 	uint64_t v = 0;
@@ -491,17 +491,15 @@ bool json_milli(const struct json *j, int64_t *out)
 	}
 	for (int64_t i = -3; i < d.scale; i++)
 		v = v * 10 + decimal_digit(&d);
-	if (d.negative) {
+	bool more = false;
+
+	while (d.p < d.end)
+		more |= decimal_digit(&d) != 0;
+	v += more && up != d.negative;	/* 10^19 at most */
+	if (d.negative)
 		*out = v > INT64_MAX ? INT64_MIN : -(int64_t)v;
-		return true;
-	}
-	while (d.p < d.end) {
-		if (decimal_digit(&d) != 0) {
-			v++;		/* rounded up: 10^19 at most */
-			break;
-		}
-	}
-	*out = v > INT64_MAX ? INT64_MAX : (int64_t)v;
+	else
+		*out = v > INT64_MAX ? INT64_MAX : (int64_t)v;
 	return true;
 }
 

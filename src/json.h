@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 #define JSON_DEPTH 16	/* nested containers, counting the outermost */
-#define JSON_NAMES 256	/* names of all objects open at one time */
+#define JSON_NAMES 512	/* of all objects open at one time: no token has room for more */
 
 enum json_event {
 	JSON_BAD,		/* not JSON, or over a limit; said again from then on */
@@ -51,10 +51,10 @@ bool json_is(const struct json *j, const char *s);
  * False if it does not fit in cap; *n is its length. It may hold NULs. */
 bool json_string(const struct json *j, uint8_t *out, size_t cap, size_t *n);
 
-/* The current number times 1000, rounded up to a whole number (towards plus infinity) and
- * held within INT64_MIN and INT64_MAX. False if it is not finite as an IEEE 754 double,
+/* The current number times 1000, rounded up (towards plus infinity) or down to a whole number
+ * and held within INT64_MIN and INT64_MAX. False if it is not finite as an IEEE 754 double,
  * which is what other implementations read it into. */
-bool json_milli(const struct json *j, int64_t *out);
+bool json_milli(const struct json *j, int64_t *out, bool up);
 
 /* Write s[0..n), which must be UTF-8, as a JSON string with its quotes. Returns its
  * length; writes nothing past cap, so that a length over cap means that it did not fit. */

@@ -175,9 +175,9 @@ static bool read_permissions(struct claims *c, const struct subject *want, struc
 	return e == JSON_OBJECT_END;
 }
 
-static bool milli(int64_t *out, const struct json *j, enum json_event e)
+static bool milli(int64_t *out, const struct json *j, enum json_event e, bool up)
 {
-	return e == JSON_NUMBER && json_milli(j, out);
+	return e == JSON_NUMBER && json_milli(j, out, up);
 }
 
 /* One claim; false: it is not of its form. */
@@ -195,13 +195,13 @@ static bool claim(struct claims *c, struct jwt *jwt, const struct jwt_policy *po
 
 	switch (what) {
 	case EXP:
-		return milli(&c->exp_ms, j, e);
+		return milli(&c->exp_ms, j, e, true);
 	case NBF:
-		return c->nbf = milli(&c->nbf_ms, j, e);
+		return c->nbf = milli(&c->nbf_ms, j, e, true);
 	case IAT:
-		return milli(&jwt->iat_ms, j, e);
+		return milli(&jwt->iat_ms, j, e, false);
 	case SESSION:
-		return milli(&jwt->session_ms, j, e) && jwt->session_ms > 0;
+		return milli(&jwt->session_ms, j, e, true) && jwt->session_ms > 0;
 	case JTI:
 		return e == JSON_STRING;
 	case SUB:

@@ -24,11 +24,21 @@ void key_wipe(struct keyring *k)
 	ct_wipe(k, sizeof *k);
 }
 
+/* HS, RS or ES, and 256, 384 or 512 (RFC 7518 3.1). */
+static bool alg_known(const uint8_t *alg, size_t n)
+{
+	return n == 5 && alg[1] == 'S' && memchr("HRE", alg[0], 3) &&
+	    (memcmp(alg + 2, "256", 3) == 0 || memcmp(alg + 2, "384", 3) == 0 ||
+	    memcmp(alg + 2, "512", 3) == 0);
+}
+
 enum why key_pick(const struct keyring *k, const uint8_t *alg, size_t n)
 {
+	if (!alg_known(alg, n))
+		return WHY_ALG_NOT_ALLOWED;
 	if (!k->set)
 		return WHY_KEY_UNKNOWN;
-	return n == 5 && memcmp(alg, "HS256", 5) == 0 ? WHY_OK : WHY_ALG_NOT_ALLOWED;
+	return memcmp(alg, "HS256", 5) == 0 ? WHY_OK : WHY_ALG_NOT_ALLOWED;
 }
 
 enum why key_verify(const struct keyring *k, const void *input, size_t n,

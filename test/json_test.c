@@ -241,7 +241,7 @@ static void strings(void)
 	CHECK(json_string(&j, NULL, 0, &n) && n == 0);
 }
 
-static bool milli(const char *s, int64_t *v)
+static bool round_milli(const char *s, int64_t *v, bool up)
 {
 	const size_t n = strlen(s);
 	struct json j;
@@ -249,7 +249,25 @@ static bool milli(const char *s, int64_t *v)
 	json_init(&j, guard(0, s, n), n);
 	if (!CHECK(json_next(&j) == JSON_NUMBER))
 		printf("\t%.40s\n", s);
-	return json_milli(&j, v);
+	return json_milli(&j, v, up);
+}
+
+static bool milli(const char *s, int64_t *v)
+{
+	return round_milli(s, v, true);
+}
+
+/* Down is up of the other sign. */
+static bool down_mirrors_up(const char *s)
+{
+	char other[64];
+	int64_t down, up;
+
+	snprintf(other, sizeof other, "%s%s", *s == '-' ? "" : "-", *s == '-' ? s + 1 : s);
+	if (!round_milli(s, &down, false) || !round_milli(other, &up, true))
+		return false;
+	return down == (up == INT64_MIN ? INT64_MAX : up == INT64_MAX ? INT64_MIN : -up) ||
+	    down + up == 0;
 }
 
 static void numbers(void)
@@ -294,6 +312,11 @@ static void numbers(void)
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
 		if (!CHECK(milli(rows[i].in, &v) && v == rows[i].out))
 			printf("\t%s: %lld\n", rows[i].in, (long long)v);
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+		if (!CHECK(down_mirrors_up(rows[i].in)))
+			printf("\t%s rounded down\n", rows[i].in);
+	CHECK(round_milli("1.0009", &v, false) && v == 1000);
+	CHECK(round_milli("-1.0001", &v, false) && v == -1001);
 	for (size_t i = 0; i < sizeof infinite / sizeof *infinite; i++)
 		if (!CHECK(!milli(infinite[i], &v)))
 			printf("\t%s\n", infinite[i]);

@@ -167,14 +167,11 @@ class Form(black.Case):
                        f"{h}.{p}.*{sig[1:]}", f"{h}.{p}.\xe9{sig[1:]}", f"{h}.{p}.%2d{sig[1:]}")
         # Parts of each length, with stray bits: "ab" leaves 4, "abc" leaves 2.
         for n, step in ((1, 16), (2, 4)):
-            end = b64(b'{"alg":"HS256"}' + b" " * (3 - n))
             part = b64(b'{"alg":"HS256"}' + b" " * n)
-            self.assertTrue(end)
             bad = part[:-1] + alphabet[alphabet.index(part[-1]) + 1]
             self.assertEqual(len(part) % 4, n + 1)
             self.assertEqual(alphabet.index(part[-1]) % step, 0)
-            si = f"{bad}.{p}"
-            self.malformed(si + "." + sig)
+            self.malformed(f"{bad}.{p}.{sig}")
         self.s.ws(token=t)                   # refused forms have not consumed it
         self.malformed(*others)              # nor is another form of a used one let in
 
@@ -211,13 +208,12 @@ class Form(black.Case):
                   b'{"alg":"HS256","x":' + b'{"x":' * 16 + b"1" + b"}" * 16 + b"}"):
             with self.subTest(h):
                 self.refused(self.s, "token_malformed", token=jws(h, claims()))
-        for h in (b' {\r\n\t"alg" : "HS256" } ', b'{"\\u0061lg":"HS256"}', b'{"alg":"\\u00485256"}'[:0],
+        for h in (b' {\r\n\t"alg" : "HS256" } ', b'{"\\u0061lg":"HS256"}', b'{"alg":"\\u0048S256"}',
                   b'{"alg":"HS256",' + nest(16) + b"}", b'{"alg":"HS256","x":{"alg":"none"}}',
                   b'{"alg":"HS256","x":[-0,1.5E+3,true,false,null,"\\ud83d\\ude00\xf0\x9f\x98\x80"]}',
                   b'{"alg":"HS256","":{"":[]}}'):
-            if h:
-                with self.subTest(h):
-                    self.s.ws(token=jws(h, claims()))
+            with self.subTest(h):
+                self.s.ws(token=jws(h, claims()))
 
     def test_header_members(self):
         for h in ({"crit": []}, {"crit": ["exp"]}, {"crit": None}, {"b64": True}, {"b64": False},
@@ -251,8 +247,7 @@ class Form(black.Case):
                   c + b',"x":"\xff"}', c + b"," + nest(17) + b"}", c + b',"x":{"a":1,"\\u0061":2}}',
                   c + b',"x":1e+}'):
             with self.subTest(p):
-                if p:
-                    self.refused(self.s, "token_malformed", token=jws(HEAD, p))
+                self.refused(self.s, "token_malformed", token=jws(HEAD, p))
         self.s.ws(token=jws(HEAD, c + b"," + nest(16) + b"}"))
         self.s.ws(token=jws(HEAD, b"\n " + c + b',"x":"\xc3\xa9\\"","y":{"exp":1}}\t'))
 

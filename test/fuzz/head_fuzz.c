@@ -1,6 +1,6 @@
 /* head_fuzz.c - a request head: however it is cut, the same; nothing outside it is seen.
  *
- * Links http.c, ws.c, b64.c, sha1.c, utf8.c and why.c. */
+ * Links http.c, text.c, ws.c, b64.c, sha1.c, utf8.c and why.c. */
 #include "check.h"
 #include "http.h"
 #include "limits.h"

@@ -54,7 +54,7 @@ static void number(const struct json *j)
 {
 	int64_t v = 0;
 
-	if (!json_milli(j, &v))
+	if (!json_milli(j, &v, true))
 		return;
 	MUST(v <= 0 || j->text[0] != '-');
 	MUST(v >= 0 || j->text[0] == '-');
