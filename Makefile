@@ -88,11 +88,11 @@ build/fuzz/%: test/fuzz/%_fuzz.c $(ROOMS:%=src/%.c) build/page.c
 	-fno-sanitize-recover=all -o $@ $< \
 	$(patsubst src/page.c,build/page.c,$(BELOW_$*:%=src/%.c))
 
-# Less its indentation, and compressed: a browser takes that, and flash is dear.
+# Less its indentation: flash is dear.
 build/page.c: page/index.html Makefile
 	mkdir -p build
 	{ echo '#include "page.h"'; echo 'const uint8_t page[] = {'; \
-	sed 's/^[[:blank:]]*//' $< | gzip -9n | od -An -v -tx1 | sed 's/ \(..\)/0x\1,/g'; \
+	sed 's/^[[:blank:]]*//' $< | od -An -v -tx1 | sed 's/ \(..\)/0x\1,/g'; \
 	echo '};'; echo 'const size_t page_len = sizeof page;'; } > $@
 
 build/bench/%: bench/%.c bench/line.h build/plain/sluice

@@ -22,7 +22,6 @@
 
 /* The page runs its own script, asks nobody else for anything and gives no address away. */
 #define PAGE_FIELDS \
-	"Content-Encoding: gzip\r\n" \
 	"Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; " \
 	"script-src 'unsafe-inline'; img-src data:; connect-src 'self'; " \
 	"frame-ancestors 'none'; base-uri 'none'; form-action 'none'\r\n" \
@@ -456,7 +455,10 @@ static void refuse(struct conns *cs, struct conn *c, enum why why, const struct 
 	if (jwt && jwt->kid.n)
 		log_str("kid", jwt->kid.s, jwt->kid.n);
 	log_end();
-	reply(cs, c, out, http_refusal(out, why, r && r->token.p), NULL, 0);
+	const size_t n = http_refusal(out, why, r && r->token.p);
+	const size_t body = strlen(why_text(why)) + 1;		/* RFC 9110 9.3.2: not for a HEAD */
+
+	reply(cs, c, out, r && r->method == HTTP_HEAD ? n - body : n, NULL, 0);
 }
 
 static void request_metrics(struct conns *cs, struct conn *c, const struct http_req *r)
@@ -898,6 +900,13 @@ void conns_close_all(struct conns *cs, enum why why, bool ending)
 		else if (c->state == CONN_HEAD && ending)
 			refuse(cs, c, why, NULL, NULL);
 	}
+}
+
+void conns_drop_all(struct conns *cs)
+{
+	for (uint32_t id = 0; id < cs->made; id++)
+		if (cs->slot[id].state != CONN_FREE)
+			conn_drop(cs, &cs->slot[id], WHY_SHUTDOWN);
 }
 
 bool conns_empty(const struct conns *cs)

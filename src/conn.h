@@ -124,4 +124,7 @@ bool conns_delivered(const struct conns *cs);
 void conns_close_all(struct conns *cs, enum why why, bool ending);
 bool conns_empty(const struct conns *cs);
 
+/* The time for that is over: those who are left are cut off. */
+void conns_drop_all(struct conns *cs);
+
 #endif

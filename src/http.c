@@ -171,8 +171,8 @@ static bool parse_query(struct parse *p, struct span query)
 static bool parse_target(struct parse *p, struct span target)
 {
 	for (size_t i = 0; i < target.n; i++)
-		if (target.p[i] < '!' || target.p[i] > '~' || target.p[i] == '#')
-			return false;		/* RFC 3986: printable ASCII, no fragment */
+		if (target.p[i] < '!' || target.p[i] > '~' || strchr("#\"<>\\^`{|}", target.p[i]))
+			return false;		/* RFC 3986 2: the rest is percent-encoded */
 
 	if (target.n && target.p[0] != '/') {	/* 3.2.2: the absolute form */
 		const size_t skip = strncasecmp(target.p, "http://", 7) == 0 ? 7 :
@@ -373,10 +373,20 @@ static bool origin_split(struct origin *o, struct span s)
 	return o->host.n > 0;
 }
 
+static bool port_valid(struct span port)
+{
+	int64_t v;
+
+	return !port.p || (number(&v, port) && v <= 65535);
+}
+
+/* A name or an IPv4 address, or an IPv6 address in brackets. */
 static bool host_valid(struct span host)
 {
+	if (host.n > 2 && host.p[0] == '[' && host.p[host.n - 1] == ']')
+		return true;
 	for (size_t i = 0; i < host.n; i++)
-		if (host.p[i] <= ' ' || host.p[i] >= 0x7f || strchr("*/?#@\"\\", host.p[i]))
+		if (host.p[i] <= ' ' || host.p[i] >= 0x7f || strchr("*/?#@:[]\"\\", host.p[i]))
 			return false;
 	return host.n > 0;
 }
@@ -417,7 +427,7 @@ bool http_origin_pattern_valid(const char *pattern)
 		return false;
 	if (o.host.n > 2 && o.host.p[0] == '*' && o.host.p[1] == '.')
 		o.host.p += 2, o.host.n -= 2;
-	return host_valid(o.host);
+	return host_valid(o.host) && port_valid(o.port);
 }
 
 static const char *status_text(int status)

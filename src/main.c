@@ -95,8 +95,8 @@ static void load_secret(struct server *s)
 	const char *what = secret_read(secret, &n, o->secret_file, o->allow_weak_secret);
 
 	if (what)
-		fatal(2, "--secret-file%s%s: %s", o->secret_file ? " " : "",
-		    o->secret_file ? o->secret_file : "", what);
+		fatal(2, "%s--secret-file%s%s: %s", options_place("secret-file"),
+		    o->secret_file ? " " : "", o->secret_file ? o->secret_file : "", what);
 	key_set_secret(&s->admit.keys, secret, n);
 	ct_wipe(secret, sizeof secret);
 }
@@ -112,12 +112,13 @@ static void open_used(struct server *s)
 	if (o->used_tokens_file)
 		what = used_file_open(&fd, &cap, o->used_tokens_file);
 	if (what == USED_FILE_FOREIGN)
-		fatal(2, "--used-tokens-file %s: not a file of used tokens; it is left as it is",
-		    o->used_tokens_file);
+		fatal(2, "%s--used-tokens-file %s: not a file of used tokens; it is left as it is",
+		    options_place("used-tokens-file"), o->used_tokens_file);
 	if (what == USED_FILE_LOCKED)
 		fatal(1, "--used-tokens-file %s: another sluice has it", o->used_tokens_file);
 	if (what == USED_FILE_ERROR)
-		fatal(2, "--used-tokens-file %s: %s", o->used_tokens_file, strerror(errno));
+		fatal(2, "%s--used-tokens-file %s: %s", options_place("used-tokens-file"),
+		    o->used_tokens_file, strerror(errno));
 	if (what == USED_FILE_DAMAGED)
 		log_msg(LOG_WARN, "config", "--used-tokens-file ", o->used_tokens_file, ": damaged; "
 		    "what is whole is kept, tokens issued before now are refused", NULL);
@@ -155,19 +156,26 @@ static void watch_listeners(struct server *s, bool on)
 
 static void listen_at(struct server *s, const char *option, const char *addr, bool is_metrics)
 {
-	char name[NET_NAME_MAX];
 	int fd[ADDRS_MAX];
 	const unsigned n = net_bind(fd, option, addr, SOCK_STREAM);
 
-	for (unsigned i = 0; i < n; i++) {
+	for (unsigned i = 0; i < n; i++)
 		s->listener[s->nlisteners++] = (struct listener){ fd[i], is_metrics };
-		net_name(name, fd[i]);
+}
+
+static void log_listening(const struct server *s)
+{
+	char name[NET_NAME_MAX];
+
+	for (uint32_t i = 0; i < s->nlisteners; i++) {
+		net_name(name, s->listener[i].fd);
 		log_begin(LOG_INFO, "listening");
 		log_text("addr", name);
-		if (is_metrics)
+		if (s->listener[i].metrics)
 			log_text("for", "metrics");
 		log_end();
 	}
+	sources_log(&s->sources);
 }
 
 /* How many clients the descriptors allow, beside our own and some that shake hands. */
@@ -242,15 +250,12 @@ static void become(const char *user)
 {
 	const struct passwd *p;
 
-	if (!user) {
-		if (geteuid() == 0)
-			log_msg(LOG_WARN, "config", "running as root; --user NAME gives that up", NULL);
+	if (!user)
 		return;
-	}
 	errno = 0;
 	p = getpwnam(user);
 	if (!p)
-		fatal(2, "--user %s: %s", user, errno ? strerror(errno) : "no such user");
+		fatal(2, "%s--user %s: %s", options_place("user"), user, errno ? strerror(errno) : "no such user");
 	if (geteuid() == p->pw_uid && getegid() == p->pw_gid)
 		return;
 	if (initgroups(user, p->pw_gid) != 0 || setgid(p->pw_gid) != 0 || setuid(p->pw_uid) != 0)
@@ -278,6 +283,9 @@ static void start(struct server *s)
 		listen_at(s, "metrics", o->metrics, true);
 	init_sources(s);
 	become(o->user);
+	log_listening(s);
+	if (geteuid() == 0 && !o->user)
+		log_msg(LOG_WARN, "config", "running as root; --user NAME gives that up", NULL);
 	watch_listeners(s, true);
 }
 
@@ -471,7 +479,7 @@ static bool finished(struct server *s)
 static void run(struct server *s)
 {
 	struct epoll_event events[BATCH_EVENTS];
-	bool more = false;
+	bool more = true;		/* a file is ready from the start */
 
 	while (!finished(s)) {
 		const int n = epoll_wait(s->epfd, events, BATCH_EVENTS, sleep_ms(s, more));
@@ -487,6 +495,7 @@ static void run(struct server *s)
 			watch_listeners(s, true);
 		s->conns.freed = false;
 	}
+	conns_drop_all(&s->conns);
 }
 
 int main(int argc, char **argv)

@@ -100,16 +100,24 @@ struct place {
 	unsigned line;
 };
 
+static struct place last_place[NOPTIONS];
+
+static const char *place_text(const struct place *at)
+{
+	static char text[300];
+
+	*text = 0;
+	if (at->file)
+		snprintf(text, sizeof text, "%s:%u: ", at->file, at->line);
+	return text;
+}
+
 static _Noreturn void bad(const struct place *at, const char *name, const char *value,
     const char *what)
 {
-	char where[300] = "";
-
-	if (at->file)
-		snprintf(where, sizeof where, "%s:%u: ", at->file, at->line);
 	if (value)
-		fatal(2, "%s--%s %s: %s", where, name, value, what);
-	fatal(2, "%s--%s: %s", where, name, what);
+		fatal(2, "%s--%s %s: %s", place_text(at), name, value, what);
+	fatal(2, "%s--%s: %s", place_text(at), name, what);
 }
 
 /* Digits only, and with size a unit behind them. */
@@ -180,6 +188,7 @@ static void set(struct options *o, const struct place *at, const struct option *
 	void *field = (char *)o + opt->at;
 	const char *what = opt->check ? opt->check(value) : NULL;
 
+	last_place[opt - table] = *at;
 	if (opt->kind != FLAG && !*value)
 		what = "wants a value";
 	if (what)
@@ -233,6 +242,11 @@ static const struct option *find(const char *name, size_t n)
 		if (strlen(table[i].name) == n && memcmp(table[i].name, name, n) == 0)
 			return &table[i];
 	return NULL;
+}
+
+const char *options_place(const char *name)
+{
+	return place_text(&last_place[find(name, strlen(name)) - table]);
 }
 
 void options_help(void)

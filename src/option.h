@@ -44,6 +44,9 @@ struct options {
 /* The server's options; --help and --version print and exit 0. */
 void options_read(struct options *o, int argc, char **argv);
 
+/* "FILE:LINE: " where that option stood in the config file, else "". Good until the next call. */
+const char *options_place(const char *name);
+
 /* Print the table as the help shows it, and what stands around it. */
 void options_help(void);
 

@@ -1,4 +1,4 @@
-/* page.h - the built-in page, compiled in from page/index.html: gzip (RFC 1952). */
+/* page.h - the built-in page, compiled in from page/index.html. */
 
 #ifndef PAGE_H
 #define PAGE_H

@@ -145,15 +145,21 @@ void source_too_large(const struct input *in)
 	log_source(LOG_WARN, "source_error", in, why_text(WHY_MESSAGE_TOO_LARGE));
 }
 
-static void log_listening(const struct input *in)
+void sources_log(const struct sources *s)
 {
 	char name[NET_NAME_MAX];
 
-	net_name(name, in->fd);
-	log_begin(LOG_INFO, "listening");
-	log_text("addr", name);
-	log_text("source", in->spec->spec);
-	log_end();
+	for (uint32_t i = 0; i < s->n; i++) {
+		const struct input *in = &s->input[i];
+
+		if (in->fd < 0 || !(in->acceptor || in->spec->kind == SOURCE_UDP))
+			continue;
+		net_name(name, in->fd);
+		log_begin(LOG_INFO, "listening");
+		log_text("addr", name);
+		log_text("source", in->spec->spec);
+		log_end();
+	}
 }
 
 /* Try again later, each time a little later than the last. */
@@ -290,7 +296,6 @@ static void open_bound(struct sources *s, struct input *in, int type)
 		in[i].fd = fd[i];
 		in[i].acceptor = type == SOCK_STREAM;
 		watch(s, &in[i]);
-		log_listening(&in[i]);
 	}
 }
 

@@ -68,6 +68,9 @@ uint32_t sources_inputs(const struct source_spec *spec, unsigned n);
 void sources_open(struct sources *s, struct input *memory, const struct source_spec *spec,
     const uint32_t *subject, unsigned n, enum framing framing, size_t max);
 
+/* Log where those that listen do. */
+void sources_log(const struct sources *s);
+
 /* What epoll or the wheel says about input i. */
 void source_event(struct sources *s, uint32_t i);
 void source_deadline(struct sources *s, uint32_t i);

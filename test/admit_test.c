@@ -74,7 +74,8 @@ static void origins(void)
 	static const char *const list[] = { "https://a.example", "*.b.example", "null" };
 	static const struct { const char *origin; enum why any, listed; } rows[] = {
 		{ NULL, WHY_OK, WHY_OK }, { "", WHY_OK, WHY_ORIGIN_DENIED },
-		{ "https://a.example", WHY_OK, WHY_OK }, { "http://x.b.example:81", WHY_OK, WHY_OK },
+		{ "https://a.example", WHY_OK, WHY_OK },
+		{ "http://x.b.example:81", WHY_OK, WHY_OK },
 		{ "null", WHY_OK, WHY_OK }, { "https://evil.example", WHY_OK, WHY_ORIGIN_DENIED },
 		{ "https://b.example", WHY_OK, WHY_ORIGIN_DENIED },
 		{ "http://a.example", WHY_OK, WHY_ORIGIN_DENIED },
@@ -210,7 +211,9 @@ static void since(void)
 		if (!CHECK(enter(token(claims), NOW + 2000) == rows[i].want))
 			printf("\t%s\n", claims);
 	}
-	CHECK(enter(token("{'exp':1700000010}"), NOW + 2000) == WHY_OK);	/* it does not say */
+
+	/* One that does not say. */
+	CHECK(enter(token("{'exp':1700000010}"), NOW + 2000) == WHY_OK);
 }
 
 /* An entry leaves when exp + leeway is past, never earlier, however full the ring is. */
@@ -284,7 +287,8 @@ static void life(void)
 		{ 500, INT64_MAX, 5000, 500, WHY_SESSION_ENDED, 0 },
 		{ 500, INT64_MAX, INT64_MAX, 500, WHY_SESSION_ENDED, 0 },
 		{ INT64_MAX, INT64_MAX - 5000, 5000, INT64_MAX - NOW, WHY_TOKEN_EXPIRED, 0 },
-		{ 500, NOW + 10, 0, INT64_MAX, 0, OPEN }, { 500, NOW + 10, 0, INT64_MAX, 0, OPEN | ENFORCE },
+		{ 500, NOW + 10, 0, INT64_MAX, 0, OPEN },
+		{ 500, NOW + 10, 0, INT64_MAX, 0, OPEN | ENFORCE },
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {

@@ -153,7 +153,8 @@ static void bytes_of_a_name(void)
 
 		*strchr(name, '?') = (char)c;
 		*strchr(method, '?') = (char)c;
-		CHECK((parse_bytes(&r, name, sizeof name - 1) == OK) == (token_char(c) || c == ':'));
+		CHECK((parse_bytes(&r, name, sizeof name - 1) == OK) ==
+		    (token_char(c) || c == ':'));
 		CHECK((parse_bytes(&r, method, sizeof method - 1) == OK) == token_char(c));
 	}
 }
@@ -322,14 +323,16 @@ static void hosts(void)
 static void paths(void)
 {
 	static const struct { const char *target, *path; } rows[] = {
-		{ "/", "/" }, { "/a/b", "/a/b" }, { "/?", "/" }, { "/a?b", "/a" }, { "/a??b", "/a" },
+		{ "/", "/" }, { "/a/b", "/a/b" }, { "/?", "/" }, { "/a?b", "/a" },
+		{ "/a??b", "/a" },
 		{ "/%61", "/a" }, { "/%4A%4a", "/JJ" }, { "/a%20b", "/a b" }, { "/%2561", "/%61" },
 		{ "/%25%32%46", "/%2F" }, { "/%C3%A9", "/\xc3\xa9" }, { "/a+b", "/a+b" },
 		{ "/%2B%2a", "/+*" }, { "/%3F?x", "/?" }, { "/%3f%23", "/?#" }, { "/%2e", "/." },
 		{ "/%2e%2E/", "/../" }, { "//", "//" }, { "/a//", "/a//" }, { "/%ff", "/\xff" },
 		{ "/%01", "/\x01" }, { "/%0d%0a", "/\r\n" },
 		{ "http://a/b?c", "/b" }, { "http://a/", "/" }, { "HTTP://A:80/%61", "/a" },
-		{ "https://[::1]/b", "/b" }, { "http://a//b", "//b" }, { "/http://a/b", "/http://a/b" },
+		{ "https://[::1]/b", "/b" }, { "http://a//b", "//b" },
+		{ "/http://a/b", "/http://a/b" },
 		{ "http://a", "/" },			/* RFC 9110 4.2.3: empty is "/" */
 		{ "http://a?b=/c", "/" },		/* the slash is of the query */
 		{ "/%2F", NULL }, { "/a%2fb", NULL }, { "/%00", NULL }, { "/a%00", NULL },
@@ -420,7 +423,8 @@ static void tokens(void)
 		{ "/", P "bearer, a, chat\r\n", "a", true },
 		{ "/", P "chat\r\n" P "bearer, a\r\n" P "other\r\n", "a", true },
 		{ "/", P "bearer\r\n", NULL, true }, { "/", P "a, bearer\r\n", NULL, true },
-		{ "/", P "chat, superchat\r\n", NULL, false }, { "/", P "xbearer, a\r\n", NULL, false },
+		{ "/", P "chat, superchat\r\n", NULL, false },
+		{ "/", P "xbearer, a\r\n", NULL, false },
 		{ "/", P "bearer,, a\r\n", "a", true },		/* RFC 9110 5.6.1.2 */
 		{ "/?t=q", P "chat\r\n", "q", false }, { "/?t=q", P "bearer\r\n", "q", true },
 
@@ -466,7 +470,8 @@ static void bodies(void)
 		{ "GET", "Content-Length: 1\r\n", BAD }, { "GET", "Content-Length: 5\r\n", BAD },
 		{ "GET", "Content-Length:\r\n", BAD }, { "GET", "Content-Length: -1\r\n", BAD },
 		{ "GET", "Content-Length: +0\r\n", BAD }, { "GET", "Content-Length: 0x0\r\n", BAD },
-		{ "GET", "Content-Length: 0 0\r\n", BAD }, { "GET", "Content-Length: 0, 5\r\n", BAD },
+		{ "GET", "Content-Length: 0 0\r\n", BAD },
+		{ "GET", "Content-Length: 0, 5\r\n", BAD },
 		{ "GET", "Content-Length: 0\r\nContent-Length: 5\r\n", BAD },
 		{ "GET", "Content-Length: 99999999999999999999999999\r\n", BAD },
 		{ "GET", "Transfer-Encoding: chunked\r\n", BAD },
@@ -497,7 +502,8 @@ static void upgrade_fields(void)
 #define U(u, c) "Upgrade: " u "\r\nConnection: " c "\r\n"
 	static const struct { const char *fields; bool want; } rows[] = {
 		{ U("websocket", "Upgrade"), true }, { U("WebSocket", "upgrade"), true },
-		{ U("WEBSOCKET", "UPGRADE"), true }, { U("websocket", "keep-alive, Upgrade"), true },
+		{ U("WEBSOCKET", "UPGRADE"), true },
+		{ U("websocket", "keep-alive, Upgrade"), true },
 		{ U("websocket", "Upgrade,keep-alive"), true },
 		{ U("h2c, websocket", "\t,\tuPgRaDe ,,"), true },
 		{ U("websocket , h2c", " Upgrade "), true },
@@ -712,11 +718,13 @@ static void origin_patterns(void)
 		{ "https://example.org?x", false }, { "https://u@example.org", false },
 		{ "example.org:8080", false }, { "*.example.org:80", false },
 		{ "://example.org", false }, { "//example.org", false }, { "a b", false },
-		{ "https://a b", false }, { "https://a,https://b", false }, { " example.org", false },
+		{ "https://a b", false }, { "https://a,https://b", false },
+		{ " example.org", false },
 		{ "https:// a", false }, { "https://\xc3\xa9.org", false }, { "::1", false },
 		{ "https://example.org:", false }, { "https://example.org:x", false },
 		{ "https://example.org:8x", false }, { "https://a:80:80", false },
-		{ "https://:80", false }, { "htps://example.org", false },
+		{ "https://:80", false }, { "example.org:x", false },
+		{ "htps://example.org", false },
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
@@ -788,8 +796,8 @@ static void challenge_of(char want[160], enum why why, bool given)
 		return;
 	strcpy(want, "Bearer realm=\"sluice\"");
 	if (given)
-		snprintf(want + strlen(want), 120, ", error=\"%s\", error_description=\"%s\"", error,
-		    why_text(why));
+		snprintf(want + strlen(want), 120, ", error=\"%s\", error_description=\"%s\"",
+		    error, why_text(why));
 }
 
 static void check_refusal(enum why why, bool given)
@@ -835,7 +843,8 @@ static void refusals(void)
 static void statuses(void)
 {
 	static const struct { enum why why; int status; const char *text; } rows[] = {
-		{ WHY_BAD_REQUEST, 400, "bad_request" }, { WHY_HEAD_TOO_LARGE, 431, "head_too_large" },
+		{ WHY_BAD_REQUEST, 400, "bad_request" },
+		{ WHY_HEAD_TOO_LARGE, 431, "head_too_large" },
 		{ WHY_HANDSHAKE_TIMEOUT, 408, "handshake_timeout" },
 		{ WHY_MESSAGE_TOO_LARGE, 413, "message_too_large" },
 		{ WHY_METHOD_NOT_ALLOWED, 405, "method_not_allowed" },
@@ -847,8 +856,10 @@ static void statuses(void)
 		{ WHY_ALG_NOT_ALLOWED, 401, "alg_not_allowed" },
 		{ WHY_KEY_UNKNOWN, 401, "key_unknown" },
 		{ WHY_SIGNATURE_INVALID, 401, "signature_invalid" },
-		{ WHY_EXP_MISSING, 401, "exp_missing" }, { WHY_CLAIM_INVALID, 401, "claim_invalid" },
-		{ WHY_CLOCK_UNSET, 503, "clock_unset" }, { WHY_TOKEN_EXPIRED, 401, "token_expired" },
+		{ WHY_EXP_MISSING, 401, "exp_missing" },
+		{ WHY_CLAIM_INVALID, 401, "claim_invalid" },
+		{ WHY_CLOCK_UNSET, 503, "clock_unset" },
+		{ WHY_TOKEN_EXPIRED, 401, "token_expired" },
 		{ WHY_TOKEN_NOT_YET_VALID, 401, "token_not_yet_valid" },
 		{ WHY_TTL_TOO_LONG, 401, "ttl_too_long" },
 		{ WHY_ISSUER_MISMATCH, 401, "issuer_mismatch" },

@@ -238,7 +238,8 @@ static void accept_samples(void)
 /* 4.1: the base64 of 16 bytes, which leaves four bits over that are zero (RFC 4648 3.5). */
 static void accept_keys(void)
 {
-	static const char sixteen[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	static const char sixty_four[] =
+	    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 	static const char *const bad[] = {
 		"", "=", "==", "dGhlIHNhbXBsZSBub25jZQ", "dGhlIHNhbXBsZSBub25jZQ=",
 		"dGhlIHNhbXBsZSBub25jZQ===", "dGhlIHNhbXBsZSBub25jZQ== ",
@@ -254,7 +255,7 @@ static void accept_keys(void)
 		const char was = key[at];
 
 		for (unsigned c = 0; c < 256; c++) {
-			const char *alphabet = at < 21 ? sixteen : at == 21 ? "AQgw" : "=";
+			const char *alphabet = at < 21 ? sixty_four : at == 21 ? "AQgw" : "=";
 
 			key[at] = (char)c;
 			const bool want = c != 0 && strchr(alphabet, (int)c) != NULL;

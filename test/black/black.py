@@ -1,5 +1,5 @@
 """What the tests share: a server under test, tokens, and a client made of raw sockets."""
-import base64, functools, hashlib, hmac, json, os, re, shutil, signal, socket, struct
+import base64, functools, gzip, hashlib, hmac, json, os, re, shutil, signal, socket, struct
 import subprocess, tempfile, threading, time, unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -185,6 +185,8 @@ class Raw:
         if status == 101:
             return Reply(status, headers, None)
         body = self.take(int(headers["content-length"]))
+        if headers.get("content-encoding") == "gzip":
+            body = gzip.decompress(body)
         return Reply(status, headers, body.decode())
 
     def upgraded(self, key=KEY):

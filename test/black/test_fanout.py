@@ -247,7 +247,7 @@ class Slow(black.Case):
             while len(slow.buf) < want:
                 slow.sock.settimeout(0.02)
                 try:
-                    slow.fill(rng.randrange(1, 5000))
+                    self.assertTrue(slow.fill(rng.randrange(1, 5000)), s.log(event="close"))
                 except TimeoutError:
                     break
         s.feed(b"the end!\n")
