@@ -299,6 +299,7 @@ static void conn_push(struct conns *cs, struct conn *c)
 			if (!push_run(cs, c, &run))
 				return;
 		} else {
+			c->slow = false;
 			return;
 		}
 	}
@@ -328,23 +329,25 @@ static void send_buffer(const struct conn *c, int n)
 }
 
 /* The record that a reader is stuck at is about to go. What is left of a frame that it has
- * begun is handed to the kernel with a send buffer raised by just as much, so that what the
- * peer reads stays whole, and so does the close frame behind it. */
+ * begun is handed to the kernel, for which the send buffer is raised for the moment as far as
+ * net.core.wmem_max allows, so that what the peer reads stays whole, and so does the close
+ * frame behind it. */
 static void conn_overtaken(struct conns *cs, struct conn *c)
 {
 	const uint32_t id = id_of(cs, c);
 	const bool skip = cs->config.slow == SLOW_SKIP && c->state == CONN_OPEN;
 	struct ring_run run;
 
-	if (c->state == CONN_OPEN) {
-		metrics.slow++;
+	metrics.slow += c->state == CONN_OPEN;
+	if (c->state == CONN_OPEN && !c->slow) {
 		log_conn(LOG_WARN, "slow", c);
 		log_text("action", skip ? "skip" : "close");
 		log_end();
 	}
+	c->slow = true;
 	const bool begun = hub_begun(&cs->hub, id, &run);
 
-	send_buffer(c, CLIENT_SNDBUF + 512 + (begun ? (int)run.len : 0));
+	send_buffer(c, INT32_MAX / 2);
 	c->blocked = false;
 	if (begun && !push_run(cs, c, &run))
 		return;
@@ -585,7 +588,7 @@ static void request_upgrade(struct conns *cs, struct conn *c, const struct http_
 	if (why == WHY_OK)
 		why = admit_take(cs->admit, &jwt);
 	if (why != WHY_OK) {
-		refuse(cs, c, why, r, NULL);
+		refuse(cs, c, why, r, why > WHY_SIGNATURE_INVALID ? &jwt : NULL);
 		return;
 	}
 	ws_accept(accept, r->key.p, r->key.n);

@@ -48,6 +48,7 @@ struct conn {
 	bool     metrics;		/* came in on --metrics */
 	bool     blocked;		/* the socket was full; EPOLLOUT will come */
 	bool     joined;		/* a reader in the hub */
+	bool     slow;			/* was overtaken, and has not caught up since */
 	bool     deaf;			/* the peer broke the framing: input means nothing more */
 	bool     peer_closed;		/* its close frame has come */
 	uint32_t heard_ms, moved_ms;	/* last sign of life; last byte that its socket took */

@@ -269,8 +269,8 @@ void options_help(void)
 	puts("\n"
 	    "If messages come late: most programs save up their output when it goes into a\n"
 	    "pipe. sluice sends each line as soon as it is written; tell the program to\n"
-	    "write each line at once (grep --line-buffered, sed -u, awk's fflush(), python -u,\n"
-	    "or stdbuf -oL in front).");
+	    "write each line at once (grep --line-buffered, sed -u, mawk -W interactive,\n"
+	    "python -u), or put stdbuf -oL in front of it.");
 }
 
 static void exit_with(const struct option *opt)

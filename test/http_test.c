@@ -228,6 +228,7 @@ static void line_ends(void)
 		{ "GET / HTTP/1.1\r\nHost\t: a\r\n\r\n", BAD },
 		{ "GET / HTTP/1.1\r\nHost: a\r\nX : a\r\n\r\n", BAD },
 		{ "GET / HTTP/1.1\r\nHost: a\r\n: a\r\n\r\n", BAD },
+		{ "GET / HTTP/1.1\r\nHost: a\r\n(X: a\r\n\r\n", BAD },
 		{ "GET / HTTP/1.1\r\nHost: a\r\nX\r\n\r\n", BAD },
 		{ "GET / HTTP/1.1\r\nHost: a\r\nX:\r\n\r\n", OK },
 		{ "GET / HTTP/1.1\r\nHost: a\r\nX:a\r\n\r\n", OK },
@@ -265,7 +266,8 @@ static void request_lines(void)
 		{ "GET * HTTP/1.1", BAD, 0 }, { "GET a HTTP/1.1", BAD, 0 },
 		{ "GET a:80 HTTP/1.1", BAD, 0 }, { "GET ?t=a HTTP/1.1", BAD, 0 },
 		{ "GET /#a HTTP/1.1", BAD, 0 }, { "GET /\xc3\xa9 HTTP/1.1", BAD, 0 },
-		{ "G(T / HTTP/1.1", BAD, 0 }, { "GET: / HTTP/1.1", BAD, 0 },
+		{ "(T / HTTP/1.1", BAD, 0 }, { "G(T / HTTP/1.1", BAD, 0 },
+		{ "GET: / HTTP/1.1", BAD, 0 },
 		{ "PRI * HTTP/2.0", BAD, 0 },
 	};
 
@@ -304,6 +306,7 @@ static void hosts(void)
 		{ "HTTP/1.1", "Host: a^b\r\n", BAD }, { "HTTP/1.1", "Host: ::1\r\n", BAD },
 		{ "HTTP/1.0", "", OK }, { "HTTP/1.0", "Host: a\r\n", OK },
 		{ "HTTP/1.0", "Host: a\r\nHost: a\r\n", BAD },
+		{ "HTTP/1.0", "Host: a b\r\n", BAD }, { "HTTP/1.0", "Host: @a\r\n", BAD },
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -378,6 +381,7 @@ static void queries(void)
 		{ "replay=-1", "?", NULL, -1 }, { "replay=+1", "?", NULL, -1 },
 		{ "replay=1x", "?", NULL, -1 }, { "replay=1.0", "?", NULL, -1 },
 		{ "replay=0x1", "?", NULL, -1 }, { "replay=1%20", "?", NULL, -1 },
+		{ "replay=9999999999999999999", "?", NULL, -1 },
 		{ "replay=99999999999999999999999999", "?", NULL, -1 },
 		{ "t=%", "?", NULL, -1 }, { "t=%4", "?", NULL, -1 }, { "t=a%zz", "?", NULL, -1 },
 		{ "t=%4&x=1", "?", NULL, -1 }, { "t=%00", "?", NULL, -1 },
@@ -437,6 +441,7 @@ static void tokens(void)
 		{ "/", P "bearer, a\r\nAuthorization: Bearer a\r\n", "?", false },
 		{ "/", P "bearer, a, bearer, b\r\n", "?", false },
 		{ "/", P "bearer, a\r\n" P "bearer, a\r\n", "?", false },
+		{ "/", P "bearer, @a\r\n", "?", false },
 		{ "/", P "bearer, a b\r\n", "?", false }, { "/", P "bearer, a@b\r\n", "?", false },
 		{ "/", P "bearer, \"a\"\r\n", "?", false }, { "/", P "bearer; a\r\n", "?", false },
 	};
@@ -473,6 +478,7 @@ static void bodies(void)
 		{ "GET", "Content-Length: 0 0\r\n", BAD },
 		{ "GET", "Content-Length: 0, 5\r\n", BAD },
 		{ "GET", "Content-Length: 0\r\nContent-Length: 5\r\n", BAD },
+		{ "GET", "Content-Length: 5\r\nContent-Length: 0\r\n", BAD },
 		{ "GET", "Content-Length: 99999999999999999999999999\r\n", BAD },
 		{ "GET", "Transfer-Encoding: chunked\r\n", BAD },
 		{ "GET", "transfer-encoding: identity\r\n", BAD },
@@ -510,6 +516,7 @@ static void upgrade_fields(void)
 		{ "upgrade:websocket\r\nconnection:Upgrade\r\n", true },
 		{ U("websocket", "keep-alive") "Connection: Upgrade\r\n", true },
 		{ U("h2c", "Upgrade") "Upgrade: websocket\r\n", true },
+		{ U("websocket", "Upgrade") "Upgrade: h2c\r\nConnection: close\r\n", true },
 		{ "", false }, { "Upgrade: websocket\r\n", false },
 		{ "Connection: Upgrade\r\n", false }, { U("websocket", "keep-alive"), false },
 		{ U("h2c", "Upgrade"), false }, { U("websockets", "Upgrade"), false },
@@ -644,6 +651,8 @@ static void origins(void)
 	check_origins("null", LIST("null", "NULL"),
 	    LIST("https://example.org", "", "nul", "nullx", "https://null", "http://null:80"));
 	check_origins("NULL", LIST("null"), LIST("https://example.org"));
+	check_origins("http://a:9", LIST("http://a:9"),
+	    LIST("http://a:99", "http://a:90", "http://a", "http://a:"));
 	check_origins("localhost", LIST("http://localhost", "http://localhost:3000"),
 	    LIST("http://localhost.evil.com", "http://notlocalhost"));
 	check_origins("http://192.0.2.1:8080", LIST("http://192.0.2.1:8080"),
@@ -708,6 +717,7 @@ static void origin_patterns(void)
 		{ "HTTPS://Example.Org", true }, { "example.org", true }, { "null", true },
 		{ "*.example.org", true }, { "https://*.example.org", true }, { "*.org", true },
 		{ "http://*.a.example.org:81", true }, { "localhost", true }, { "[::1]", true },
+		{ "a", true }, { "*.a", true }, { "http://a:9", true }, { "https://a:65535", true },
 		{ "http://[::1]", true }, { "http://[::1]:8080", true }, { "192.0.2.1", true },
 
 		{ "", false }, { "*", false }, { "*.", false }, { "https://", false },
@@ -723,7 +733,10 @@ static void origin_patterns(void)
 		{ "https:// a", false }, { "https://\xc3\xa9.org", false }, { "::1", false },
 		{ "https://example.org:", false }, { "https://example.org:x", false },
 		{ "https://example.org:8x", false }, { "https://a:80:80", false },
-		{ "https://:80", false }, { "example.org:x", false },
+		{ "https://:80", false }, { "https://a:65536", false }, { "http://a:99999", false },
+		{ "http://a:184467440737095516160", false }, { "[", false }, { "[]", false },
+		{ "[a b]", false },
+		{ "http://[::1", false }, { "http://::1", false }, { "example.org:x", false },
 		{ "htps://example.org", false },
 	};
 

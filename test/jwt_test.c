@@ -272,6 +272,7 @@ static void malformed_headers(void)
 		"{'alg':'HS256','cri\\u0074':0}", "{'alg':'HS256','b64':false}",
 		"{'alg':'HS256','b64':true}", "{'alg':'HS256','typ':'JWS'}",
 		"{'alg':'HS256','typ':'JWT '}", "{'alg':'HS256','typ':''}",
+		"{'alg':'HS256','typ':'xt+jwt'}",
 		"{'alg':'HS256','typ':null}", "{'alg':'HS256','typ':['JWT']}",
 		"{'alg':'HS256','typ':'application/jwt'}", "{'alg':'HS256','typ':'JW\\u0000'}",
 		"{'alg':'HS256','kid':1}",	/* RFC 7515 4.1.4 */
@@ -491,7 +492,8 @@ static void long_numbers(void)
 	CHECK(check(HS256, payload) == WHY_TOKEN_EXPIRED);
 }
 
-/* What is kept of the times: milliseconds, rounded up, within 64 bits. */
+/* What is kept of the times: milliseconds within 64 bits; of iat rounded down, so that none is
+ * later than it was. */
 static void kept_times(void)
 {
 	enum { INVALID = -7 };
@@ -499,6 +501,7 @@ static void kept_times(void)
 		{ "iat", "1600000000", INT64_C(1600000000000) },
 		{ "iat", "1.6e9", INT64_C(1600000000000) },
 		{ "iat", "1600000000.25", INT64_C(1600000000250) }, { "iat", "0", 0 },
+		{ "iat", "1600000000.0009", INT64_C(1600000000000) }, { "iat", "-0.0001", -1 },
 		{ "iat", "-1", -1000 }, { "iat", "-1e300", INT64_MIN },
 		{ "iat", "1e300", INT64_MAX },
 		{ "iat", "'0'", INVALID }, { "iat", "null", INVALID }, { "iat", "1e400", INVALID },
@@ -875,13 +878,48 @@ static void keyrings(void)
 	key_wipe(&a);
 	key_wipe(&b);
 	CHECK(key_same(&a, &b) && memcmp(&a, &b, sizeof a) == 0);
-	CHECK(key_pick(&a, (const uint8_t *)"HS256", 5) == WHY_KEY_UNKNOWN);
 	for (size_t i = 0; i < sizeof a; i++)
 		CHECK(((const uint8_t *)&a)[i] == 0);
+}
+
+/* The key fixes the algorithm. One that nobody knows is refused before a key is looked for. */
+static void key_picks(void)
+{
+	static const struct { const char *alg; enum why unset, set; } rows[] = {
+		{ "HS256", WHY_KEY_UNKNOWN, WHY_OK },
+		{ "HS384", WHY_KEY_UNKNOWN, WHY_ALG_NOT_ALLOWED },
+		{ "HS512", WHY_KEY_UNKNOWN, WHY_ALG_NOT_ALLOWED },
+		{ "RS256", WHY_KEY_UNKNOWN, WHY_ALG_NOT_ALLOWED },
+		{ "RS384", WHY_KEY_UNKNOWN, WHY_ALG_NOT_ALLOWED },
+		{ "RS512", WHY_KEY_UNKNOWN, WHY_ALG_NOT_ALLOWED },
+		{ "ES256", WHY_KEY_UNKNOWN, WHY_ALG_NOT_ALLOWED },
+		{ "ES384", WHY_KEY_UNKNOWN, WHY_ALG_NOT_ALLOWED },
+		{ "ES512", WHY_KEY_UNKNOWN, WHY_ALG_NOT_ALLOWED },
+		{ "", WHY_ALG_NOT_ALLOWED, WHY_ALG_NOT_ALLOWED },
+		{ "none", WHY_ALG_NOT_ALLOWED, WHY_ALG_NOT_ALLOWED },
+		{ "HS25", WHY_ALG_NOT_ALLOWED, WHY_ALG_NOT_ALLOWED },
+		{ "HS2566", WHY_ALG_NOT_ALLOWED, WHY_ALG_NOT_ALLOWED },
+		{ "HS128", WHY_ALG_NOT_ALLOWED, WHY_ALG_NOT_ALLOWED },
+		{ "hs256", WHY_ALG_NOT_ALLOWED, WHY_ALG_NOT_ALLOWED },
+		{ "XS256", WHY_ALG_NOT_ALLOWED, WHY_ALG_NOT_ALLOWED },
+		{ "HT256", WHY_ALG_NOT_ALLOWED, WHY_ALG_NOT_ALLOWED },
+		{ "EdDSA", WHY_ALG_NOT_ALLOWED, WHY_ALG_NOT_ALLOWED },
+	};
+	const struct keyring none = { .set = false };
+
+	defaults();
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		const size_t n = strlen(rows[i].alg);
+		const uint8_t *alg = guard(0, rows[i].alg, n);
+
+		if (!CHECK(key_pick(&none, alg, n) == rows[i].unset) ||
+		    !CHECK(key_pick(&keys, alg, n) == rows[i].set))
+			printf("\t%s\n", rows[i].alg);
+	}
 }
 
 CHECK_MAIN(jwt, RUN(rfc7515_a1) RUN(made_elsewhere) RUN(order) RUN(headers)
     RUN(malformed_headers) RUN(payloads) RUN(many_members) RUN(expiry) RUN(not_before)
     RUN(lifetime) RUN(long_numbers) RUN(kept_times) RUN(audience) RUN(issuer) RUN(strings)
     RUN(permissions) RUN(pattern_length) RUN(forms) RUN(signature_forms) RUN(bit_flips)
-    RUN(longest) RUN(digests) RUN(keyrings))
+    RUN(longest) RUN(digests) RUN(keyrings) RUN(key_picks))

@@ -215,6 +215,17 @@ class Form(black.Case):
             with self.subTest(h):
                 self.s.ws(token=jws(h, claims()))
 
+    def test_many_names(self):
+        """As many as 4 KiB hold: nothing but their repetition is wrong with names."""
+        for more in ({f"{i:x}": 1 for i in range(300)},
+                     {"x": {f"{i:x}": {} for i in range(150)}, "y": [{"a": 1}] * 100}):
+            token = mint(**more)
+            self.assertLess(3500, len(token))
+            self.assertLessEqual(len(token), 4096)
+            self.s.ws(token=token)
+        self.refused(self.s, "token_malformed", token=jws(HEAD, (json.dumps(claims(
+            **{f"c{i}": 1 for i in range(100)}))[:-1] + ', "c50": 1}').encode()))
+
     def test_header_members(self):
         for h in ({"crit": []}, {"crit": ["exp"]}, {"crit": None}, {"b64": True}, {"b64": False},
                   {"typ": "JWS"}, {"typ": ""}, {"typ": 5}, {"typ": None}, {"typ": ["JWT"]},

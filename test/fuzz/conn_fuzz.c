@@ -385,11 +385,12 @@ static void op_write(struct peer *p)
 static void op_request(struct peer *p)
 {
 	static const char *const targets[] = { "/", "/b", "/?replay=3", "/b?replay=100",
-		"/?since=%s-2", "/b?since=%s-0", "/?since=1-1", "/healthz" };
+		"/?since=%s-2", "/b?since=%s-0", "/?since=1-1", "/healthz", "/metrics", "/?since=%s-x",
+		"/b?since=1", "/?since=-1", "/a//b", "/?since=g-1", "/%%62", "/*" };
 	char target[64], head[1024];
 	const uint8_t what = byte(), token = byte() % (TOKENS + 2), split = byte();
 
-	snprintf(target, sizeof target, targets[what % 8], cs.epoch);
+	snprintf(target, sizeof target, targets[what % 16], cs.epoch);
 	const int n = snprintf(head, sizeof head, "%s %s HTTP/1.1\r\nHost: x\r\n%s"
 	    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s%s%s\r\n",
 	    what & 64 ? "HEAD" : "GET", target,
@@ -420,6 +421,19 @@ static void op_frame(struct peer *p)
 	if (what % 8 > 1 || what & 0x80)
 		p->wrote_badly = true;
 	peer_write(p, frame, cut < 6u + len ? cut : 6u + len);
+}
+
+/* More than one turn's worth of pings. */
+static void op_flood(struct peer *p)
+{
+	static uint8_t frames[1024][6 + 125];
+	const size_t n = (size_t)(byte() + 1) * 4;
+
+	for (size_t i = 0; i < n; i++) {
+		frames[i][0] = 0x89;
+		frames[i][1] = 0x80 | 125;
+	}
+	peer_write(p, frames, n * sizeof frames[0]);
 }
 
 static void op_room(uint32_t id)
@@ -556,6 +570,7 @@ static void op(void)
 			conns_accept(&cs, listener, false);
 		break;
 	default:
+		op_flood(p);
 		break;
 	}
 	if (what < 128 || (what & 15) > 5)
