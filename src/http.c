@@ -38,6 +38,16 @@ static bool span_is(struct span s, const char *text)
 	return s.n == strlen(text) && strncasecmp(s.p, text, s.n) == 0;
 }
 
+static bool span_equal(struct span s, const char *text)	/* in the same case */
+{
+	return s.n == strlen(text) && memcmp(s.p, text, s.n) == 0;
+}
+
+static bool span_same(struct span a, struct span b)
+{
+	return a.n == b.n && strncasecmp(a.p, b.p, a.n) == 0;
+}
+
 static struct span trim(struct span s)
 {
 	while (s.n && (s.p[0] == ' ' || s.p[0] == '\t'))
@@ -142,29 +152,83 @@ static bool number(int64_t *out, struct span s)
 	return true;
 }
 
+/* A name or an address in IPv4, with labels that are not empty and perhaps "*" for the first; or
+ * an IPv6 address in brackets (RFC 3986 3.2.2). */
+static bool host_valid(struct span host)
+{
+	const bool v6 = host.n > 2 && host.p[0] == '[' && host.p[host.n - 1] == ']';
+
+	for (size_t i = v6; i < host.n - v6; i++) {
+		const char c = host.p[i];
+
+		if (v6 ? hex((uint8_t)c) < 0 && c != ':' && c != '.' : c == '.' ?
+		    i == 0 || host.p[i - 1] == '.' : c == '*' ? i > 0 || host.n < 3 || host.p[1] != '.' :
+		    !is_token_char(c) || strchr("#%^`|", c))
+			return false;
+	}
+	return host.n > 0;
+}
+
+/* Split host[:port]; port.p is NULL where there is none. */
+static bool split_host(struct span s, struct span *host, struct span *port)
+{
+	size_t i = s.n;
+	int64_t v;
+
+	*host = s;
+	*port = (struct span){ NULL, 0 };
+	while (i > 0 && s.p[i - 1] >= '0' && s.p[i - 1] <= '9')
+		i--;
+	if (i > 0 && s.p[i - 1] == ':' && (s.p[0] != '[' || (i > 1 && s.p[i - 2] == ']'))) {
+		*port = (struct span){ s.p + i, s.n - i };
+		host->n = i - 1;
+		if (port->n > 0 && (!number(&v, *port) || v > 65535))
+			return false;
+	}
+	return host_valid(*host);
+}
+
 /* Query parameters that are not for us are left alone. */
 static bool parse_query(struct parse *p, struct span query)
 {
-	struct span pair, name;
+	static const struct { const char *name; enum once once; } ours[] = {
+		{ "t", ONCE_TOKEN }, { "since", ONCE_SINCE }, { "replay", ONCE_REPLAY },
+	};
+	struct span value, name;
 
-	while (cut(&pair, &query, '&')) {
-		struct span value = pair;
-
-		if (!cut(&name, &value, '=') || !value.p)
-			continue;
-		if (!percent_decode(&value, p->base + (value.p - p->base), ""))
-			return false;
-		if (name.n == 1 && name.p[0] == 't') {
-			if (!set_once(p, ONCE_TOKEN, &p->r->token, value))
+	while (cut(&value, &query, '&')) {
+		cut(&name, &value, '=');
+		for (size_t i = 0; i < sizeof ours / sizeof *ours && value.p; i++) {
+			if (!span_equal(name, ours[i].name))
+				continue;
+			if (!percent_decode(&value, p->base + (value.p - p->base), "") ||
+			    !once(p, ours[i].once))
 				return false;
-		} else if (name.n == 5 && memcmp(name.p, "since", 5) == 0) {
-			if (!set_once(p, ONCE_SINCE, &p->r->since, value))
-				return false;
-		} else if (name.n == 6 && memcmp(name.p, "replay", 6) == 0) {
-			if (!once(p, ONCE_REPLAY) || !number(&p->r->replay, value))
+			if (ours[i].once == ONCE_TOKEN)
+				p->r->token = value;
+			else if (ours[i].once == ONCE_SINCE)
+				p->r->since = value;
+			else if (!number(&p->r->replay, value))
 				return false;
 		}
 	}
+	return true;
+}
+
+/* 3.2.2: of the absolute form, the path and query are left. */
+static bool skip_authority(struct span *target)
+{
+	struct span host, port;
+	size_t n = strncasecmp(target->p, "http://", 7) == 0 ? 7 :
+	    strncasecmp(target->p, "https://", 8) == 0 ? 8 : 0;
+	const size_t scheme = n;
+
+	while (n < target->n && target->p[n] != '/' && target->p[n] != '?')
+		n++;
+	if (!scheme || !split_host((struct span){ target->p + scheme, n - scheme }, &host, &port))
+		return false;
+	target->p += n;
+	target->n -= n;
 	return true;
 }
 
@@ -174,20 +238,14 @@ static bool parse_target(struct parse *p, struct span target)
 		if (target.p[i] < '!' || target.p[i] > '~' || strchr("#\"<>\\^`{|}", target.p[i]))
 			return false;		/* RFC 3986 2: the rest is percent-encoded */
 
-	if (target.n && target.p[0] != '/') {	/* 3.2.2: the absolute form */
-		const size_t skip = strncasecmp(target.p, "http://", 7) == 0 ? 7 :
-		    strncasecmp(target.p, "https://", 8) == 0 ? 8 : 0;
-		const char *slash = skip ? memchr(target.p + skip, '/', target.n - skip) : NULL;
-
-		if (!slash || slash == target.p + skip)
-			return false;
-		target.n -= (size_t)(slash - target.p);
-		target.p = slash;
-	}
+	if (!target.n || (target.p[0] != '/' && !skip_authority(&target)))
+		return false;
 	struct span query = target;
 
 	cut(&p->r->path, &query, '?');
-	if (!p->r->path.n || !percent_decode(&p->r->path, p->base + (p->r->path.p - p->base), "/"))
+	if (p->r->path.n == 0)
+		p->r->path = (struct span){ "/", 1 };	/* 3.2.2: http://host */
+	else if (!percent_decode(&p->r->path, p->base + (p->r->path.p - p->base), "/"))
 		return false;
 	return parse_query(p, query);
 }
@@ -201,11 +259,11 @@ static bool parse_request_line(struct parse *p, struct span line)
 	for (size_t i = 0; i < method.n; i++)
 		if (!is_token_char(method.p[i]))
 			return false;
-	if (line.n != 8 || memcmp(line.p, "HTTP/1.", 7) != 0 || (line.p[7] != '0' && line.p[7] != '1'))
+	if (line.n != 8 || memcmp(line.p, "HTTP/1.", 7) != 0 || line.p[7] < '0' || line.p[7] > '9')
 		return false;			/* 2.3 */
-	p->r->minor = line.p[7] == '1';
-	p->r->method = method.n == 3 && memcmp(method.p, "GET", 3) == 0 ? HTTP_GET :
-	    method.n == 4 && memcmp(method.p, "HEAD", 4) == 0 ? HTTP_HEAD : HTTP_OTHER;
+	p->r->minor = line.p[7] != '0';
+	p->r->method = span_equal(method, "GET") ? HTTP_GET :
+	    span_equal(method, "HEAD") ? HTTP_HEAD : HTTP_OTHER;
 	return parse_target(p, target);
 }
 
@@ -225,7 +283,7 @@ static bool field_protocol(struct parse *p, struct span list)
 			p->after_bearer = false;
 			if (!set_once(p, ONCE_TOKEN, &p->r->token, item))
 				return false;
-		} else if (span_is(item, "bearer")) {
+		} else if (span_equal(item, "bearer")) {	/* the reply names it as offered */
 			if (p->r->bearer)
 				return false;
 			p->r->bearer = p->after_bearer = true;
@@ -260,10 +318,10 @@ static bool field_length(struct parse *p, struct span value)
 
 static bool field_host(struct parse *p, struct span value)
 {
-	for (size_t i = 0; i < value.n; i++)
-		if (!is_token_char(value.p[i]) && !strchr(":[]()=;,", value.p[i]))
-			return false;		/* RFC 3986 3.2.2, no user part */
-	return once(p, ONCE_HOST);		/* 3.2: two are an error */
+	struct span host, port;
+
+	return once(p, ONCE_HOST) &&		/* 3.2: two are an error, an empty one is not */
+	    (value.n == 0 || split_host(value, &host, &port));
 }
 
 static bool field(struct parse *p, struct span name, struct span value)
@@ -325,7 +383,7 @@ enum why http_parse(struct http_req *r, uint8_t *head, size_t n)
 		return WHY_BAD_REQUEST;		/* no body on a GET or an upgrade */
 	if (r->minor && !(p.once & 1u << ONCE_HOST))
 		return WHY_BAD_REQUEST;		/* 3.2 */
-	r->upgrade = p.upgrade && p.connection;
+	r->upgrade = r->minor && p.upgrade && p.connection;	/* RFC 9110 7.8 */
 	return WHY_OK;
 }
 
@@ -337,8 +395,6 @@ enum why http_upgrade_check(const struct http_req *r)
 		return WHY_METHOD_NOT_ALLOWED;
 	if (!r->upgrade)
 		return WHY_UPGRADE_REQUIRED;
-	if (!r->minor)
-		return WHY_BAD_REQUEST;		/* RFC 6455 4.2.1 1 */
 	if (!r->version.p || !span_is(r->version, "13"))
 		return WHY_UPGRADE_REQUIRED;	/* RFC 6455 4.4 */
 	if (!r->key.p || !ws_accept(accept, r->key.p, r->key.n))
@@ -346,7 +402,7 @@ enum why http_upgrade_check(const struct http_req *r)
 	return WHY_OK;
 }
 
-/* Split "scheme://host:port" or "host"; ports stay text, with the scheme's own filled in. */
+/* "scheme://host:port" or "host"; the scheme's own port is filled in. */
 struct origin {
 	struct span scheme, host, port;
 };
@@ -354,64 +410,42 @@ struct origin {
 static bool origin_split(struct origin *o, struct span s)
 {
 	const char *sep = s.n >= 3 ? memmem(s.p, s.n, "://", 3) : NULL;
-	size_t i;
 
-	*o = (struct origin){ .host = s };
+	*o = (struct origin){ .scheme.p = NULL };
 	if (sep) {
 		o->scheme = (struct span){ s.p, (size_t)(sep - s.p) };
-		o->host = (struct span){ sep + 3, s.n - o->scheme.n - 3 };
-		o->port.p = span_is(o->scheme, "https") ? "443" : "80";
-		o->port.n = strlen(o->port.p);
+		s.p += o->scheme.n + 3;
+		s.n -= o->scheme.n + 3;
 	}
-	for (i = o->host.n; i > 0 && o->host.p[i - 1] >= '0' && o->host.p[i - 1] <= '9'; i--)
-		;
-	if (i > 0 && i < o->host.n && o->host.p[i - 1] == ':' &&
-	    (o->host.p[0] != '[' || (i > 1 && o->host.p[i - 2] == ']'))) {
-		o->port = (struct span){ o->host.p + i, o->host.n - i };
-		o->host.n = i - 1;
-	}
-	return o->host.n > 0;
-}
-
-static bool port_valid(struct span port)
-{
-	int64_t v;
-
-	return !port.p || (number(&v, port) && v <= 65535);
-}
-
-/* A name or an IPv4 address, or an IPv6 address in brackets. */
-static bool host_valid(struct span host)
-{
-	if (host.n > 2 && host.p[0] == '[' && host.p[host.n - 1] == ']')
-		return true;
-	for (size_t i = 0; i < host.n; i++)
-		if (host.p[i] <= ' ' || host.p[i] >= 0x7f || strchr("*/?#@:[]\"\\", host.p[i]))
-			return false;
-	return host.n > 0;
+	if (!split_host(s, &o->host, &o->port) || (sep && o->scheme.n == 0) ||
+	    (o->port.p && o->port.n == 0))
+		return false;
+	if (sep && !o->port.p)
+		o->port = span_is(o->scheme, "https") ? (struct span){ "443", 3 } :
+		    (struct span){ "80", 2 };
+	return true;
 }
 
 bool http_origin_match(const char *pattern, struct span origin)
 {
 	struct origin want, got;
+	const bool any = strstr(pattern, "*.");	/* ".example.org", and more before it */
 
-	if (span_is(origin, "null") || span_is(origin, pattern))
+	if (strcasecmp(pattern, "null") == 0 || span_is(origin, "null"))
 		return span_is(origin, pattern);
 	if (!origin_split(&want, (struct span){ pattern, strlen(pattern) }) ||
-	    !origin_split(&got, origin) || !got.scheme.p || !host_valid(got.host))
+	    !origin_split(&got, origin) || !got.scheme.p || got.host.p[0] == '*')
 		return false;
-	if (want.scheme.p && (want.scheme.n != got.scheme.n || want.port.n != got.port.n ||
-	    strncasecmp(want.scheme.p, got.scheme.p, got.scheme.n) != 0 ||
-	    memcmp(want.port.p, got.port.p, got.port.n) != 0))
+	if (want.scheme.p && (!span_same(want.scheme, got.scheme) || !span_same(want.port, got.port)))
 		return false;
-	if (want.host.n > 2 && want.host.p[0] == '*') {		/* ".example.org", and more before it */
+	if (any) {
 		want.host.p++, want.host.n--;
 		if (got.host.n <= want.host.n)
 			return false;
 		got.host.p += got.host.n - want.host.n;
 		got.host.n = want.host.n;
 	}
-	return want.host.n == got.host.n && strncasecmp(want.host.p, got.host.p, got.host.n) == 0;
+	return span_same(want.host, got.host);
 }
 
 bool http_origin_pattern_valid(const char *pattern)
@@ -421,13 +455,8 @@ bool http_origin_pattern_valid(const char *pattern)
 
 	if (span_is(s, "null"))
 		return true;
-	if (!origin_split(&o, s))
-		return false;
-	if (o.scheme.p ? !span_is(o.scheme, "http") && !span_is(o.scheme, "https") : o.port.p != NULL)
-		return false;
-	if (o.host.n > 2 && o.host.p[0] == '*' && o.host.p[1] == '.')
-		o.host.p += 2, o.host.n -= 2;
-	return host_valid(o.host) && port_valid(o.port);
+	return origin_split(&o, s) && (o.scheme.p ? span_is(o.scheme, "http") ||
+	    span_is(o.scheme, "https") : !o.port.p);
 }
 
 static const char *status_text(int status)

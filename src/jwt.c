@@ -41,7 +41,7 @@ static bool split(struct parts *p, const char *token, size_t n)
 		if (p->start[i] == p->end[i])
 			return false;
 		n -= (size_t)(p->end[i] - token) + (dot != NULL);
-		token = p->end[i] + 1;
+		token = p->end[i] + (dot != NULL);
 	}
 	return true;
 }

@@ -45,13 +45,15 @@ enum why ws_head_read(struct ws_head *h, size_t *used, const uint8_t *in, size_t
 
 	const size_t ext = len == 126 ? 2 : len == 127 ? 8 : 0;
 
+	if (ext == 8 && n > 2 && in[2] & 0x80)
+		return WHY_WS_LENGTH;		/* 5.2: 63 bits */
 	if (n < 2 + ext)
 		return WHY_MORE;
 	const uint64_t real = ext ? big_endian(in + 2, ext) : len;
 
 	if (ext == 2 && real < 126)
 		return WHY_WS_LENGTH;		/* 5.2: the shortest form */
-	if (ext == 8 && (real <= 0xffff || real >> 63))
+	if (ext == 8 && real <= 0xffff)
 		return WHY_WS_LENGTH;
 	if (n < 2 + ext + 4)
 		return WHY_MORE;
