@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "admit.h"
+#include "check.h"
 #include "conn.h"
 #include "ct.h"
 #include "log.h"
@@ -141,7 +142,6 @@ static void init_admit(struct server *s)
 	a->once = o->token_once;
 	a->enforce_expiry = o->enforce_expiry;
 	load_secret(s);
-	open_used(s);
 }
 
 static void watch_listeners(struct server *s, bool on)
@@ -271,6 +271,7 @@ static void start(struct server *s)
 		fatal(1, "epoll: %s", strerror(errno));
 	init_signals(s);
 	init_admit(s);
+	open_used(s);
 	init_conns(s);
 	s->sources.first_id = s->conns.nslots;
 	s->tick_id = s->sources.first_id + sources_inputs(o->source, o->nsource);
@@ -501,11 +502,17 @@ static void run(struct server *s)
 int main(int argc, char **argv)
 {
 	static struct server server;
+	const char *token;
 
 	open_standard();
 	if (argc > 1 && strcmp(argv[1], "token") == 0)
 		return token_main(argc - 1, argv + 1);
-	options_read(&server.option, argc, argv);
+	if (argc > 1 && strcmp(argv[1], "check") == 0) {
+		options_read(&server.option, argc - 1, argv + 1, &token);
+		init_admit(&server);
+		return check_token(&server.admit, token, clock_ms(CLOCK_REALTIME));
+	}
+	options_read(&server.option, argc, argv, NULL);
 	log_init(server.option.log_level);
 	start(&server);
 	run(&server);

@@ -255,6 +255,7 @@ void options_help(void)
 
 	puts("Usage: COMMAND | sluice [OPTION...]\n"
 	    "       sluice token --help\n"
+	    "       sluice check [OPTION...] [TOKEN]    what would become of it, and why\n"
 	    "\n"
 	    "Streams messages from stdin and other sources to WebSocket clients that show a\n"
 	    "JSON Web Token. Defaults in parentheses; * may be given several times.\n");
@@ -283,7 +284,8 @@ static void exit_with(const struct option *opt)
 }
 
 /* The command line, once to find --config and mark what it gives, which the file may not. */
-static const char *read_arguments(struct options *o, bool given[NOPTIONS], int argc, char **argv)
+static const char *read_arguments(struct options *o, bool given[NOPTIONS], int argc, char **argv,
+    const char **operand)
 {
 	const struct place at = { NULL, 0 };
 	const char *config = NULL;
@@ -295,6 +297,10 @@ static const char *read_arguments(struct options *o, bool given[NOPTIONS], int a
 
 		if (argv[i][0] == '-' && argv[i][1] == '-')
 			opt = find(name, eq ? (size_t)(eq - name) : strlen(name));
+		if (!opt && operand && !*operand && argv[i][0] != '-') {
+			*operand = argv[i];
+			continue;
+		}
 		if (!opt)
 			fatal(2, "%s: no such option; see sluice --help", argv[i]);
 		if (opt->arg && eq)
@@ -376,13 +382,15 @@ static void defaults(struct options *o)
 		.ping_ms = 30000, .max_pending = 512, .log_level = LOG_INFO };
 }
 
-void options_read(struct options *o, int argc, char **argv)
+void options_read(struct options *o, int argc, char **argv, const char **operand)
 {
 	bool given[NOPTIONS] = { false };
 	const char *config;
 
 	defaults(o);
-	config = read_arguments(o, given, argc, argv);
+	if (operand)
+		*operand = NULL;
+	config = read_arguments(o, given, argc, argv, operand);
 	if (config)
 		read_config(o, given, config);
 	if (o->nlisten == 0)

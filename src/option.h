@@ -41,8 +41,9 @@ struct options {
 	uint32_t log_level;		/* enum log_level */
 };
 
-/* The server's options; --help and --version print and exit 0. */
-void options_read(struct options *o, int argc, char **argv);
+/* The server's options; --help and --version print and exit 0. operand, if not NULL, is set to the
+ * argument that is no option, or to NULL. */
+void options_read(struct options *o, int argc, char **argv, const char **operand);
 
 /* "FILE:LINE: " where that option stood in the config file, else "". Good until the next call. */
 const char *options_place(const char *name);

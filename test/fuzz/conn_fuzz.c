@@ -63,7 +63,7 @@ static struct wire {
 	size_t   room;
 } wires[SLOTS_MAX];
 static bool wide;		/* no socket is ever full */
-static bool generous;		/* a raised SO_SNDBUF is room at once */
+static size_t raised;		/* the room that a raised SO_SNDBUF is */
 
 static struct message {
 	uint32_t subject;
@@ -127,10 +127,9 @@ int setsockopt(int fd, int level, int name, const void *value, socklen_t len)
 {
 	int n;
 
-	if (level == SOL_SOCKET && name == SO_SNDBUF && generous) {
+	if (level == SOL_SOCKET && name == SO_SNDBUF) {
 		memcpy(&n, value, sizeof n);
-		if (n > CLIENT_SNDBUF)
-			wire_of(fd)->room += (size_t)(n - CLIENT_SNDBUF);
+		wire_of(fd)->room = n > CLIENT_SNDBUF ? raised : 0;
 	}
 	return (int)syscall(SYS_setsockopt, fd, level, name, value, len);
 }
@@ -651,7 +650,7 @@ static void begin(void)
 		.slow = (enum slow)(a % 3), .binary = c & 4, .page = c & 8 };
 
 	wide = false;
-	generous = c & 16;
+	raised = c & 16 ? 1 << 20 : a & 64 ? 100 : 0;
 	admit.open = !(c & 32);
 	admit.once = c & 64;
 	admit.enforce_expiry = c & 128;
