@@ -24,7 +24,7 @@ BUILT = -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables \
 LINK  = -pie -Wl,--gc-sections -Wl,-z,relro,-z,now -Wl,-z,noseparate-code -Wl,--as-needed
 SAN   = -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 
-ROOMS = admit b64 check conn cut http hub json jwt key log main metrics net option page ring secret \
+ROOMS = admit b64 conn cut explain http hub json jwt key log main metrics net option page ring secret \
 	sha1 sha256 source subject text token used utf8 wheel why ws
 
 # Each unit test links its own room and those below it, so that the link line proves the layers.
@@ -46,7 +46,7 @@ BELOW_admit  = admit http text ws sha1 used $(BELOW_jwt)
 UNITS = $(patsubst test/%_test.c,%,$(wildcard test/*_test.c))
 
 BELOW_head   = $(BELOW_http)
-BELOW_conn   = conn hub ring wheel log metrics net text $(BELOW_admit)
+BELOW_conn   = conn hub ring wheel log metrics net $(BELOW_admit)
 FUZZERS = $(patsubst test/fuzz/%_fuzz.c,%,$(wildcard test/fuzz/*_fuzz.c))
 FUZZ_SECONDS = 600
 

@@ -15,9 +15,9 @@
 #include <unistd.h>
 
 #include "admit.h"
-#include "check.h"
 #include "conn.h"
 #include "ct.h"
+#include "explain.h"
 #include "log.h"
 #include "loop.h"
 #include "metrics.h"
@@ -510,7 +510,7 @@ int main(int argc, char **argv)
 	if (argc > 1 && strcmp(argv[1], "check") == 0) {
 		options_read(&server.option, argc - 1, argv + 1, &token);
 		init_admit(&server);
-		return check_token(&server.admit, token, clock_ms(CLOCK_REALTIME));
+		return explain_token(&server.admit, token, clock_ms(CLOCK_REALTIME));
 	}
 	options_read(&server.option, argc, argv, NULL);
 	log_init(server.option.log_level);

@@ -1,4 +1,4 @@
-#include "check.h"
+#include "explain.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -39,7 +39,7 @@ static void explain_rest(const struct admit *a, const struct jwt *jwt)
 	putchar('\n');
 }
 
-int check_token(const struct admit *a, const char *token, int64_t now_ms)
+int explain_token(const struct admit *a, const char *token, int64_t now_ms)
 {
 	char line[TOKEN_MAX + 3];
 	struct jwt jwt;

@@ -1,12 +1,12 @@
-/* check.h - sluice check: say what the server would do with a token, and why. */
+/* explain.h - sluice check: say what the server would do with a token, and why. */
 
-#ifndef CHECK_COMMAND_H
-#define CHECK_COMMAND_H
+#ifndef EXPLAIN_H
+#define EXPLAIN_H
 
 #include "admit.h"
 
 /* The token, or with NULL the first line of stdin. Asks nobody: what only a running server knows
  * is said to be unknown. Returns the exit status, 0 if the token would be let in. */
-int check_token(const struct admit *a, const char *token, int64_t now_ms);
+int explain_token(const struct admit *a, const char *token, int64_t now_ms);
 
 #endif
