@@ -20,6 +20,11 @@
 
 #define READS_MAX 16	/* of one client before others have their turn */
 
+/* Changes only, so that a client costs one epoll_ctl. A short read then means that there is no
+ * more, but for the end, which EPOLLRDHUP tells. */
+#define CONN_EVENTS (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
+#define CONN_ENDED (EPOLLRDHUP | EPOLLHUP | EPOLLERR)
+
 /* The page runs its own script, asks nobody else for anything and gives no address away. */
 #define PAGE_FIELDS \
 	"Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; " \
@@ -34,17 +39,14 @@ uint32_t conns_slots(const struct conn_config *config)
 	return config->max_clients + config->max_pending;
 }
 
-/* Another at each start. Not the seed itself, which the hub's table hides behind. */
-static void epoch_set(char epoch[9], uint32_t seed)
+static void epoch_set(char epoch[9], uint32_t v)
 {
-	uint32_t v = seed * 2654435761u;
-
 	for (int i = 0; i < 8; i++, v >>= 4)
 		epoch[i] = "0123456789abcdef"[v & 15];
 }
 
 void conns_init(struct conns *cs, const struct conn_config *config, struct admit *admit,
-    struct wheel *wheel, int epfd, uint32_t seed)
+    struct wheel *wheel, int epfd, const uint32_t random[2])
 {
 	const uint32_t n = conns_slots(config);
 
@@ -55,8 +57,8 @@ void conns_init(struct conns *cs, const struct conn_config *config, struct admit
 	cs->buf = memory_take(config->max_pending, sizeof *cs->buf);
 	cs->buf_free = memory_take(config->max_pending, sizeof *cs->buf_free);
 	hub_init(&cs->hub, memory_take(1, hub_size(n, config->nsources)), n, config->nsources,
-	    seed, memory_take(1, config->buffer), config->buffer);
-	epoch_set(cs->epoch, seed);
+	    random[0], memory_take(1, config->buffer), config->buffer);
+	epoch_set(cs->epoch, random[1]);
 }
 
 static uint32_t id_of(const struct conns *cs, const struct conn *c)
@@ -231,7 +233,7 @@ static bool conn_send(struct conns *cs, struct conn *c, const uint8_t *p, size_t
 	c->blocked = *sent < n;
 	if (*sent > 0)
 		c->moved_ms = (uint32_t)cs->mono_ms;
-	if (r >= 0 || errno == EAGAIN || errno == EINTR || errno == ENOBUFS || errno == ENOMEM)
+	if (r >= 0 || errno == EAGAIN || errno == ENOBUFS || errno == ENOMEM)
 		return true;
 	conn_drop(cs, c, WHY_PEER_GONE);
 	return false;
@@ -245,9 +247,15 @@ static bool push_control(struct conns *cs, struct conn *c)
 	if (!conn_send(cs, c, cold->out + c->out_off, (size_t)(c->out_len - c->out_off), &sent))
 		return false;
 	c->out_off = (uint16_t)(c->out_off + sent);
-	if (c->out_off < c->out_len)
+	while (c->out_len > 0 && c->out_off >= 2 + cold->out[1]) {	/* a frame is through */
+		const uint16_t first = (uint16_t)(2 + cold->out[1]);
+
+		c->out_len = (uint16_t)(c->out_len - first);
+		c->out_off = (uint16_t)(c->out_off - first);
+		memmove(cold->out, cold->out + first, c->out_len);
+	}
+	if (c->out_len > 0)
 		return true;
-	c->out_off = c->out_len = 0;
 	if (c->state == CONN_CLOSING) {
 		if (c->peer_closed) {
 			conn_free(cs, c);
@@ -620,7 +628,7 @@ static void request(struct conns *cs, struct conn *c, uint8_t *head, size_t n)
 /* Let epoll say again what it has said: there is more than one turn's worth. */
 static void rearm(const struct conns *cs, const struct conn *c)
 {
-	struct epoll_event e = { .events = EPOLLIN | EPOLLOUT | EPOLLET,
+	struct epoll_event e = { .events = CONN_EVENTS,
 		.data.u64 = tag_make(TAG_CONN, c->gen, id_of(cs, c)) };
 
 	epoll_ctl(cs->epfd, EPOLL_CTL_MOD, c->fd, &e);
@@ -649,8 +657,8 @@ static void protocol_error(struct conns *cs, struct conn *c, enum why why)
 	c->deaf = true;
 	if (c->state == CONN_OPEN)
 		conn_close(cs, c, why);
-	else
-		shutdown(c->fd, SHUT_WR);
+	else if (!c->joined && c->out_len == 0)
+		shutdown(c->fd, SHUT_WR);	/* our close frame is out */
 }
 
 /* A whole control frame, unmasked. */
@@ -699,7 +707,9 @@ static bool conn_frames(struct conns *cs, struct conn *c, uint8_t *p, size_t n)
 		}
 		if (why != WHY_OK) {
 			protocol_error(cs, c, why);
-		} else if (!(h.op & 8)) {
+			return conn_lives(c);
+		}
+		if (!(h.op & 8)) {
 			c->skip = h.len;
 			h.len = 0;
 			conn_close(cs, c, WHY_READ_ONLY);
@@ -715,7 +725,7 @@ static bool conn_frames(struct conns *cs, struct conn *c, uint8_t *p, size_t n)
 	return true;
 }
 
-static void input_frames(struct conns *cs, struct conn *c)
+static void input_frames(struct conns *cs, struct conn *c, bool ended)
 {
 	struct conn_cold *cold = &cs->cold[id_of(cs, c)];
 	uint8_t in[sizeof cold->in + INPUT_SIZE];
@@ -730,7 +740,7 @@ static void input_frames(struct conns *cs, struct conn *c)
 			memcpy(in, cold->in, kept);
 		c->heard_ms = (uint32_t)cs->mono_ms;
 		c->in_len = 0;
-		if (!conn_frames(cs, c, in, kept + n) || n < INPUT_SIZE)
+		if (!conn_frames(cs, c, in, kept + n) || (n < INPUT_SIZE && !ended))
 			return;
 	}
 	rearm(cs, c);
@@ -759,7 +769,7 @@ static void head_keep(struct conns *cs, struct conn *c, const uint8_t *in, size_
 	c->head_len = (uint16_t)n;
 }
 
-static void input_head(struct conns *cs, struct conn *c)
+static void input_head(struct conns *cs, struct conn *c, bool ended)
 {
 	uint8_t in[HEAD_MAX], *p = c->buf == CONN_NONE ? in : cs->buf[c->buf];
 	size_t n, seen = c->head_seen;
@@ -772,6 +782,8 @@ static void input_head(struct conns *cs, struct conn *c)
 	c->head_seen = (uint16_t)seen;
 	if (why == WHY_MORE) {
 		head_keep(cs, c, p, n);
+		if (ended)
+			conn_drop(cs, c, WHY_PEER_GONE);
 		return;
 	}
 	if (why != WHY_OK) {
@@ -781,8 +793,8 @@ static void input_head(struct conns *cs, struct conn *c)
 	/* What follows the head stays where it is: the pool's buffer is given back by then, but
 	 * nobody else is served before it has been read. */
 	request(cs, c, p, seen);
-	if (conn_lives(c) && conn_frames(cs, c, p + seen, n - seen) && n == HEAD_MAX)
-		input_frames(cs, c);
+	if (conn_lives(c) && conn_frames(cs, c, p + seen, n - seen) && (n == HEAD_MAX || ended))
+		input_frames(cs, c, ended);
 }
 
 void conn_event(struct conns *cs, uint32_t id, uint32_t gen, uint32_t events)
@@ -796,14 +808,16 @@ void conn_event(struct conns *cs, uint32_t id, uint32_t gen, uint32_t events)
 		c->heard_ms = (uint32_t)cs->mono_ms;
 		conn_push(cs, c);
 	}
-	if (!(events & (EPOLLIN | EPOLLERR | EPOLLHUP)))
+	const bool ended = events & CONN_ENDED, head = c->state == CONN_HEAD;
+
+	if (!(events & EPOLLIN) && !ended)
 		return;
-	if (c->state == CONN_HEAD)
-		input_head(cs, c);
-	else if (c->state == CONN_DRAIN)
-		input_drain(cs, c);
+	if (head)
+		input_head(cs, c, ended);
 	else if (conn_lives(c))
-		input_frames(cs, c);
+		input_frames(cs, c, ended);
+	if (c->state == CONN_DRAIN && (ended || !head))
+		input_drain(cs, c);
 }
 
 /* ---- time ---- */
@@ -834,7 +848,7 @@ static void conn_new(struct conns *cs, int fd, const struct sockaddr_storage *ss
 {
 	const uint32_t id = cs->free ? cs->free - 1 : cs->made++;
 	struct conn *c = &cs->slot[id];
-	struct epoll_event e = { .events = EPOLLIN | EPOLLOUT | EPOLLET };
+	struct epoll_event e = { .events = CONN_EVENTS };
 
 	assert(id < cs->nslots);
 	if (cs->free)

@@ -98,7 +98,7 @@ struct conns {
 uint32_t conns_slots(const struct conn_config *config);
 
 void conns_init(struct conns *cs, const struct conn_config *config, struct admit *admit,
-    struct wheel *wheel, int epfd, uint32_t seed);
+    struct wheel *wheel, int epfd, const uint32_t random[2]);
 
 /* Take what waits at a listener, at most BATCH_ACCEPTS. False: out of descriptors, errno says
  * which; the caller stops listening until conns.freed. */

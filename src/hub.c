@@ -101,6 +101,7 @@ void hub_join(struct hub *h, uint32_t id, uint32_t subject)
 {
 	struct hub_subject *t = &h->subject[subject];
 
+	assert(h->dirty == HUB_NONE);
 	h->reader[id] = (struct hub_reader){ .record = RING_NONE, .subject = subject,
 		.next = t->readers, .prev = HUB_NONE };
 	if (t->readers != HUB_NONE)

@@ -58,13 +58,14 @@ size_t hub_size(uint32_t nreaders, uint32_t npinned);
 void hub_init(struct hub *h, void *mem, uint32_t nreaders, uint32_t npinned, uint32_t seed,
     void *ring, size_t ring_len);
 
-/* The subject of that valid name, made if it is new; there is always room for one more reader's.
- * One that nobody reads and that is not pinned is forgotten. */
+/* The subject of that valid name, made if it is new. One that nobody reads, that is not pinned and
+ * of which the ring holds no message is forgotten; so there is always room for one more reader's
+ * as long as only pinned subjects are published to. */
 uint32_t hub_subject(struct hub *h, const void *name, size_t n);
 void hub_pin(struct hub *h, uint32_t subject);
 
-/* A reader begins with what comes from now on; hub_replay moves it back by n messages, or as
- * many as there are. */
+/* A reader begins with what comes from now on; between hub_push and hub_flushed none may join.
+ * hub_replay moves it back by n messages, or as many as there are. */
 void hub_join(struct hub *h, uint32_t id, uint32_t subject);
 void hub_leave(struct hub *h, uint32_t id);
 void hub_replay(struct hub *h, uint32_t id, uint64_t n);

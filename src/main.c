@@ -202,13 +202,13 @@ static void init_conns(struct server *s)
 		.max_pending = o->max_pending, .nsources = o->nsource, .buffer = o->buffer,
 		.handshake_ms = o->handshake_ms, .ping_ms = o->ping_ms, .replay = o->replay,
 		.slow = o->slow, .binary = o->binary, .page = o->page };
-	uint32_t seed;
+	uint32_t random[2];		/* of hash and epoch */
 
 	if (c.max_clients > allowed)
 		log_msg(LOG_WARN, "config", "--max-clients: more than the file limit allows", NULL);
-	if (getrandom(&seed, sizeof seed, 0) != sizeof seed)
+	if (getrandom(random, sizeof random, 0) != sizeof random)
 		fatal(1, "no random bytes: %s", strerror(errno));
-	conns_init(&s->conns, &c, &s->admit, &s->wheel, s->epfd, seed);
+	conns_init(&s->conns, &c, &s->admit, &s->wheel, s->epfd, random);
 	metrics.buffer_bytes = o->buffer;
 }
 

@@ -84,6 +84,8 @@ uint32_t wheel_pop(struct wheel *w, int64_t now_ms)
 {
 	const int64_t now = now_ms / WHEEL_TICK_MS;
 
+	if (now - w->tick >= WHEEL_SLOTS)	/* one turn visits every slot */
+		w->tick = now - WHEEL_SLOTS + 1;
 	for (;;) {
 		uint32_t id;
 

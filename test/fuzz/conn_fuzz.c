@@ -661,7 +661,7 @@ static void begin(void)
 	memset(&metrics, 0, sizeof metrics);
 	epfd = epoll_create1(EPOLL_CLOEXEC);
 	wheel_init(&wheel, timers, 1000);
-	conns_init(&cs, &config, &admit, &wheel, epfd, 1);
+	conns_init(&cs, &config, &admit, &wheel, epfd, (const uint32_t[]){ 1, 2 });
 	watch_memory(&config);
 	cs.mono_ms = 1000;
 	cs.wall_ms = START_MS;
