@@ -1,5 +1,5 @@
 """Frames (RFC 6455 5 to 7), out and in, on raw sockets and with clients of others."""
-import asyncio, base64, json, os, time
+import asyncio, base64, json, os, signal, time
 import websockets
 import black
 from black import BINARY, CLOSE, PING, PONG, TEXT, frame, node, until
@@ -315,3 +315,13 @@ class Pings(black.Case):
                 pass
         except ConnectionResetError:
             pass
+
+    def test_end_with_data(self):
+        """The end of the stream comes in one event with a frame: it is seen at once."""
+        s = self.server("--ping", 600)
+        c = s.ws()
+        os.kill(s.pid, signal.SIGSTOP)
+        c.send_frame(PONG)
+        c.sock.close()
+        os.kill(s.pid, signal.SIGCONT)
+        s.wait_log(event="close", reason="peer_gone")
