@@ -29,8 +29,8 @@ suite() {
 	if [ "$f" != 0 ]; then
 		echo "---- $name: $p passed, $f failed (status $status)"
 		cat $out/log
-	elif grep -q skipped $out/log; then
-		grep skipped $out/log
+	else
+		grep 'skipped' $out/log | grep -v 'skipped 0'
 	fi
 }
 
@@ -58,11 +58,11 @@ for kind in plain asan; do
 		suite "$kind ${u}_test" build/$kind/${u}_test
 	done
 done
-for f in $fuzz; do
-	suite "$f corpus" one build/asan/${f}_replay test/fuzz/corpus/$f
-	mkdir -p build/corpus/$f
-	suite "$f fuzz" one build/fuzz/$f -max_total_time="$fuzz_seconds" -timeout=10 \
-		build/corpus/$f test/fuzz/corpus/$f
+for target in $fuzz; do
+	suite "$target corpus" one build/asan/${target}_replay test/fuzz/corpus/$target
+	mkdir -p build/corpus/$target
+	suite "$target fuzz" one build/fuzz/$target -max_total_time="$fuzz_seconds" -timeout=10 \
+		build/corpus/$target test/fuzz/corpus/$target
 done
 suite "constant time" sh test/ct.sh
 for kind in plain asan; do
