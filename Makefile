@@ -48,7 +48,7 @@ UNITS = $(patsubst test/%_test.c,%,$(wildcard test/*_test.c))
 BELOW_head   = $(BELOW_http)
 BELOW_conn   = conn hub ring wheel log metrics net $(BELOW_admit)
 FUZZERS = $(patsubst test/fuzz/%_fuzz.c,%,$(wildcard test/fuzz/*_fuzz.c))
-FUZZ_SECONDS = 600
+FUZZ_SECONDS ?= 600
 
 all: sluice
 
