@@ -238,13 +238,15 @@ static bool parse_target(struct parse *p, struct span target)
 		if (target.p[i] < '!' || target.p[i] > '~' || strchr("#\"<>\\^`{|}", target.p[i]))
 			return false;		/* RFC 3986 2: the rest is percent-encoded */
 
+	const char *slash = memchr(target.p, '/', target.n);
+
 	if (!target.n || (target.p[0] != '/' && !skip_authority(&target)))
 		return false;
 	struct span query = target;
 
 	cut(&p->r->path, &query, '?');
 	if (p->r->path.n == 0)
-		p->r->path = (struct span){ "/", 1 };	/* 3.2.2: http://host */
+		p->r->path = (struct span){ slash, 1 };	/* 3.2.2: http://host, and any slash will do */
 	else if (!percent_decode(&p->r->path, p->base + (p->r->path.p - p->base), "/"))
 		return false;
 	return parse_query(p, query);
