@@ -88,11 +88,13 @@ build/fuzz/%: test/fuzz/%_fuzz.c $(ROOMS:%=build/asan/%.o)
 	-fno-sanitize-recover=all -o $@ $< \
 	$(BELOW_$*:%=src/%.c)
 
-# Less its indentation: flash is dear.
+# Less its indentation and comments, and the spaces of its style: flash is dear.
+STRIP = s/^[[:blank:]]*//; s|[[:blank:]]*/\*.*\*/||; \|^/\*|,\|\*/$$|d; \
+	/<style>/,/<\/style>/s/ *\([{}:;,>]\) */\1/g; /^$$/d
 build/page.c: page/index.html Makefile
 	mkdir -p build
 	{ echo '#include "page.h"'; echo 'const uint8_t page[] = {'; \
-	sed 's/^[[:blank:]]*//' $< | od -An -v -tx1 | sed 's/ \(..\)/0x\1,/g'; \
+	sed '$(STRIP)' $< | od -An -v -tx1 | sed 's/ \(..\)/0x\1,/g'; \
 	echo '};'; echo 'const size_t page_len = sizeof page;'; } > $@
 
 build/bench/%: bench/%.c bench/line.h build/plain/sluice
