@@ -24,8 +24,8 @@ BUILT = -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables \
 LINK  = -pie -Wl,--gc-sections -Wl,-z,relro,-z,now -Wl,-z,noseparate-code -Wl,--as-needed
 SAN   = -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 
-ROOMS = admit b64 conn cut explain http hub json jwt key log main metrics net option page ring secret \
-	sha1 sha256 source subject text token used utf8 wheel why ws
+ROOMS = admit arg b64 conn cut explain file http hub json jwt key log main metrics net option page \
+	ring secret sha1 sha256 source subject text token used utf8 wheel why ws
 
 # Each unit test links its own room and those below it, so that the link line proves the layers.
 BELOW_sha256 = sha256

@@ -1,10 +1,13 @@
 #include "explain.h"
 
-#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
+
+#include "arg.h"
+#include "text.h"
 
 /* What each reason denies, in the order of the checks. */
-static const struct { enum why why; const char *text; } steps[] = {
+static const struct { uint8_t why; char text[63]; } steps[] = {
 	{ WHY_TOKEN_MISSING,       "a token is given" },
 	{ WHY_TOKEN_MALFORMED,     "three parts in base64url; header and payload are JSON objects" },
 	{ WHY_ALG_NOT_ALLOWED,     "alg is the algorithm of the key" },
@@ -21,46 +24,64 @@ static const struct { enum why why; const char *text; } steps[] = {
 	{ WHY_SUBJECT_DENIED,      "it may read /" },
 };
 
-static const char *read_token(char *line, int cap)
+static const char *read_token(char *line, size_t cap)
 {
-	if (!fgets(line, cap, stdin))
-		return "";
+	size_t n = 0;
+	ssize_t r;
+
+	while (n < cap - 1 && !memchr(line, '\n', n) &&
+	    (r = read(STDIN_FILENO, line + n, cap - 1 - n)) > 0)
+		n += (size_t)r;
+	line[n] = 0;
 	line[strcspn(line, "\r\n")] = 0;
 	return line;
 }
 
-static void explain_rest(const struct admit *a, const struct jwt *jwt)
+static void put_rest(struct text *out, const struct admit *a, const struct jwt *jwt)
 {
-	printf("would be let in");
+	text_str(out, "would be let in");
 	if (a->once)
-		printf(", once, unless the server has seen it%s", jwt->iat_ms == INT64_MAX ?
+		text_str(out, ", once, unless the server has seen it");
+	if (a->once)
+		text_str(out, jwt->iat_ms == INT64_MAX ?
 		    "; without iat a restart of the server forgets that it was used" :
 		    " or was started after iat");
-	putchar('\n');
+	text_str(out, "\n");
 }
 
-int explain_token(const struct admit *a, const char *token, int64_t now_ms)
+static int put_steps(struct text *out, enum why why)
 {
-	char line[TOKEN_MAX + 3];
+	for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+		text_str(out, steps[i].why == why ? "no  " : "ok  ");
+		text_str(out, steps[i].text);
+		text_str(out, "\n");
+		if (steps[i].why != why)
+			continue;
+		text_str(out, "would be refused: ");
+		text_num(out, (uint64_t)why_http(why), 1);
+		text_str(out, " ");
+		text_str(out, why_text(why));
+		text_str(out, "\n");
+		return 1;
+	}
+	return 0;
+}
+
+void explain_token(const struct admit *a, const char *token, int64_t now_ms)
+{
+	char line[TOKEN_MAX + 3], s[1024];
+	struct text out = { s, sizeof s, 0 };
 	struct jwt jwt;
 	enum why why = WHY_TOKEN_MISSING;
+	int status = 0;
 
-	if (a->open) {
-		puts("would be let in: --no-auth looks at no token");
-		return 0;
-	}
-	if (!token)
+	if (!a->open && !token)
 		token = read_token(line, sizeof line);
-	if (*token)
+	if (!a->open && *token)
 		why = jwt_check(&jwt, token, strlen(token), &a->policy, &a->keys, "/", 1, now_ms);
-	for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
-		if (steps[i].why == why) {
-			printf("no  %s\nwould be refused: %d %s\n", steps[i].text, why_http(why),
-			    why_text(why));
-			return 1;
-		}
-		printf("ok  %s\n", steps[i].text);
-	}
-	explain_rest(a, &jwt);
-	return 0;
+	if (a->open)
+		text_str(&out, "would be let in: --no-auth looks at no token\n");
+	else if ((status = put_steps(&out, why)) == 0)
+		put_rest(&out, a, &jwt);
+	args_answer(status, s, text_len(&out));
 }

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -154,30 +153,38 @@ void log_end(void)
 		dropped++;
 }
 
+static void put_parts(struct text *t, va_list ap)
+{
+	const char *part;
+
+	while ((part = va_arg(ap, const char *)))
+		text_str(t, part);
+}
+
 void log_msg(enum log_level level, const char *event, ...)
 {
 	char s[512];
 	struct text t = { s, sizeof s, 0 };
-	const char *part;
 	va_list ap;
 
 	va_start(ap, event);
-	while ((part = va_arg(ap, const char *)))
-		text_str(&t, part);
+	put_parts(&t, ap);
 	va_end(ap);
 	log_begin(level, event);
 	log_str("msg", s, text_len(&t));
 	log_end();
 }
 
-void fatal(int status, const char *fmt, ...)
+void fatal(int status, ...)
 {
 	va_list ap;
 
-	va_start(ap, fmt);
-	fputs("sluice: ", stderr);
-	vfprintf(stderr, fmt, ap);
-	fputc('\n', stderr);
+	line.n = 0;
+	text_str(&line, "sluice: ");
+	va_start(ap, status);
+	put_parts(&line, ap);
 	va_end(ap);
+	may_block = false;
+	write_line();
 	exit(status);
 }

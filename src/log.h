@@ -26,9 +26,8 @@ void log_end(void);
 /* A line with one pair more: msg, made of strings up to NULL. */
 void log_msg(enum log_level level, const char *event, ...) __attribute__((sentinel));
 
-/* Before the loop: "sluice: ..." in one line, and the end. Status 1: the machine does not
- * allow it; 2: the user is to change something. */
-_Noreturn void fatal(int status, const char *fmt, ...)
-    __attribute__((format(printf, 2, 3)));
+/* Before the loop: "sluice: " and strings up to NULL in one line, and the end. Status 1: the
+ * machine does not allow it; 2: the user is to change something. */
+_Noreturn void fatal(int status, ...) __attribute__((sentinel));
 
 #endif

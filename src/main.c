@@ -5,7 +5,6 @@
 #include <grp.h>
 #include <pwd.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/random.h>
@@ -87,17 +86,16 @@ static void load_secret(struct server *s)
 	size_t n;
 
 	if (o->no_auth && (o->secret_file || secret_in_environment()))
-		fatal(2, "--no-auth: goes with no key; leave out %s",
-		    o->secret_file ? "--secret-file" : "the variable SLUICE_SECRET");
+		fatal(2, "--no-auth: goes with no key; leave out ",
+		    o->secret_file ? "--secret-file" : "the variable SLUICE_SECRET", NULL);
 	if (o->no_auth)
 		return;
 	if (!o->secret_file && !secret_in_environment())
-		fatal(2, "--secret-file: a key is wanted, or --no-auth to let everyone read");
+		fatal(2, "--secret-file: a key is wanted, or --no-auth to let everyone read", NULL);
 	const char *what = secret_read(secret, &n, o->secret_file, o->allow_weak_secret);
 
 	if (what)
-		fatal(2, "%s--secret-file%s%s: %s", options_place("secret-file"),
-		    o->secret_file ? " " : "", o->secret_file ? o->secret_file : "", what);
+		options_bad(2, "secret-file", o->secret_file, what);
 	key_set_secret(&s->admit.keys, secret, n);
 	ct_wipe(secret, sizeof secret);
 }
@@ -113,19 +111,18 @@ static void open_used(struct server *s)
 	if (o->used_tokens_file)
 		what = used_file_open(&fd, &cap, o->used_tokens_file);
 	if (what == USED_FILE_FOREIGN)
-		fatal(2, "%s--used-tokens-file %s: not a file of used tokens; it is left as it is",
-		    options_place("used-tokens-file"), o->used_tokens_file);
+		options_bad(2, "used-tokens-file", o->used_tokens_file,
+		    "not a file of used tokens; it is left as it is");
 	if (what == USED_FILE_LOCKED)
-		fatal(1, "--used-tokens-file %s: another sluice has it", o->used_tokens_file);
+		options_bad(1, "used-tokens-file", o->used_tokens_file, "another sluice has it");
 	if (what == USED_FILE_ERROR)
-		fatal(2, "%s--used-tokens-file %s: %s", options_place("used-tokens-file"),
-		    o->used_tokens_file, strerror(errno));
+		options_bad(2, "used-tokens-file", o->used_tokens_file, strerror(errno));
 	if (what == USED_FILE_DAMAGED)
 		log_msg(LOG_WARN, "config", "--used-tokens-file ", o->used_tokens_file, ": damaged; "
 		    "what is whole is kept, tokens issued before now are refused", NULL);
 	used_init(u, memory_take(1, used_size(cap)), cap, clock_ms(CLOCK_REALTIME) / 1000 * 1000);
 	if (fd >= 0 && !used_file_load(u, fd, what))
-		fatal(1, "--used-tokens-file %s: %s", o->used_tokens_file, strerror(errno));
+		options_bad(1, "used-tokens-file", o->used_tokens_file, strerror(errno));
 }
 
 static void init_admit(struct server *s)
@@ -134,12 +131,12 @@ static void init_admit(struct server *s)
 	struct admit *a = &s->admit;
 
 	a->policy = (struct jwt_policy){ .issuer = o->issuer, .audience = o->audience,
-		.max_ttl_ms = o->max_ttl_ms, .leeway_ms = o->leeway_ms,
+		.max_ttl_ms = o->max_ttl * INT64_C(1000), .leeway_ms = o->leeway * INT64_C(1000),
 		.built_ms = BUILD_EPOCH * INT64_C(1000) };
-	a->origin = o->origin;
-	a->norigin = o->norigin;
+	a->origin = o->origin.s;
+	a->norigin = o->origin.n;
 	a->open = o->no_auth;
-	a->once = o->token_once;
+	a->once = !o->token_many;
 	a->enforce_expiry = o->enforce_expiry;
 	load_secret(s);
 }
@@ -189,7 +186,7 @@ static uint32_t clients_allowed(const struct options *o)
 	setrlimit(RLIMIT_NOFILE, &limit);
 	const uint64_t all = limit.rlim_max < 1000000 ? limit.rlim_max : 1000000;
 	const uint64_t shaking = o->max_pending < all / 16 ? o->max_pending : all / 16;
-	const uint64_t ours = 12 + o->nlisten * ADDRS_MAX + sources_inputs(o->source, o->nsource);
+	const uint64_t ours = 12 + o->listen.n * ADDRS_MAX + sources_inputs(o->spec, o->source.n);
 
 	return all > ours + shaking ? (uint32_t)(all - ours - shaking) : 1;
 }
@@ -199,15 +196,15 @@ static void init_conns(struct server *s)
 	const struct options *o = &s->option;
 	const uint32_t allowed = clients_allowed(o);
 	struct conn_config c = { .max_clients = o->max_clients ? o->max_clients : allowed,
-		.max_pending = o->max_pending, .nsources = o->nsource, .buffer = o->buffer,
-		.handshake_ms = o->handshake_ms, .ping_ms = o->ping_ms, .replay = o->replay,
-		.slow = o->slow, .binary = o->binary, .page = o->page };
+		.max_pending = o->max_pending, .nsources = o->source.n, .buffer = o->buffer,
+		.handshake_ms = o->handshake_timeout * 1000, .ping_ms = o->ping * 1000,
+		.replay = o->replay, .slow = o->slow, .binary = o->binary, .page = o->page };
 	uint32_t random[2];		/* of hash and epoch */
 
 	if (c.max_clients > allowed)
 		log_msg(LOG_WARN, "config", "--max-clients: more than the file limit allows", NULL);
 	if (getrandom(random, sizeof random, 0) != sizeof random)
-		fatal(1, "no random bytes: %s", strerror(errno));
+		fatal(1, "no random bytes: ", strerror(errno), NULL);
 	conns_init(&s->conns, &c, &s->admit, &s->wheel, s->epfd, random);
 	metrics.buffer_bytes = o->buffer;
 }
@@ -217,16 +214,16 @@ static void init_sources(struct server *s)
 	const struct options *o = &s->option;
 	uint32_t subject[SOURCES_MAX];
 
-	for (unsigned i = 0; i < o->nsource; i++) {
-		const char *name = o->source[i].subject;
+	for (unsigned i = 0; i < o->source.n; i++) {
+		const char *name = o->spec[i].subject;
 
 		subject[i] = hub_subject(&s->conns.hub, name, strlen(name));
 		hub_pin(&s->conns.hub, subject[i]);
 	}
 	s->sources.wheel = &s->wheel;
 	s->sources.epfd = s->epfd;
-	sources_open(&s->sources, memory_take(sources_inputs(o->source, o->nsource),
-	    sizeof *s->sources.input), o->source, subject, o->nsource, o->framing,
+	sources_open(&s->sources, memory_take(sources_inputs(o->spec, o->source.n),
+	    sizeof *s->sources.input), o->spec, subject, o->source.n, o->framing,
 	    o->max_message);
 }
 
@@ -243,7 +240,7 @@ static void init_signals(struct server *s)
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	s->sigfd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
 	if (s->sigfd < 0 || epoll_ctl(s->epfd, EPOLL_CTL_ADD, s->sigfd, &e) != 0)
-		fatal(1, "signalfd: %s", strerror(errno));
+		fatal(1, "signalfd: ", strerror(errno), NULL);
 }
 
 static void become(const char *user)
@@ -255,11 +252,11 @@ static void become(const char *user)
 	errno = 0;
 	p = getpwnam(user);
 	if (!p)
-		fatal(2, "%s--user %s: %s", options_place("user"), user, errno ? strerror(errno) : "no such user");
+		options_bad(2, "user", user, errno ? strerror(errno) : "no such user");
 	if (geteuid() == p->pw_uid && getegid() == p->pw_gid)
 		return;
 	if (initgroups(user, p->pw_gid) != 0 || setgid(p->pw_gid) != 0 || setuid(p->pw_uid) != 0)
-		fatal(1, "--user %s: %s", user, strerror(errno));
+		options_bad(1, "user", user, strerror(errno));
 }
 
 static void start(struct server *s)
@@ -268,18 +265,18 @@ static void start(struct server *s)
 
 	s->epfd = epoll_create1(EPOLL_CLOEXEC);
 	if (s->epfd < 0)
-		fatal(1, "epoll: %s", strerror(errno));
+		fatal(1, "epoll: ", strerror(errno), NULL);
 	init_signals(s);
 	init_admit(s);
 	open_used(s);
 	init_conns(s);
 	s->sources.first_id = s->conns.nslots;
-	s->tick_id = s->sources.first_id + sources_inputs(o->source, o->nsource);
+	s->tick_id = s->sources.first_id + sources_inputs(o->spec, o->source.n);
 	wheel_init(&s->wheel, memory_take(s->tick_id + 1, sizeof *s->wheel.timer),
 	    clock_ms(CLOCK_MONOTONIC));
 	tell_time(s);
-	for (unsigned i = 0; i < o->nlisten; i++)
-		listen_at(s, "listen", o->listen[i], false);
+	for (unsigned i = 0; i < o->listen.n; i++)
+		listen_at(s, "listen", o->listen.s[i], false);
 	if (o->metrics)
 		listen_at(s, "metrics", o->metrics, true);
 	init_sources(s);
@@ -506,11 +503,11 @@ int main(int argc, char **argv)
 
 	open_standard();
 	if (argc > 1 && strcmp(argv[1], "token") == 0)
-		return token_main(argc - 1, argv + 1);
+		token_main(argc - 1, argv + 1);
 	if (argc > 1 && strcmp(argv[1], "check") == 0) {
 		options_read(&server.option, argc - 1, argv + 1, &token);
 		init_admit(&server);
-		return explain_token(&server.admit, token, clock_ms(CLOCK_REALTIME));
+		explain_token(&server.admit, token, clock_ms(CLOCK_REALTIME));
 	}
 	options_read(&server.option, argc, argv, NULL);
 	log_init(server.option.log_level);

@@ -171,7 +171,7 @@ unsigned net_resolve(struct net_addr out[ADDRS_MAX], const char *option, const c
 		return 1;
 	e = getaddrinfo(p.host, p.port, &hints, &list);
 	if (e != 0)
-		fatal(1, "--%s %s: %s", option, addr, e == EAI_SYSTEM ? strerror(errno) : gai_strerror(e));
+		fatal(1, "--", option, " ", addr, ": ", e == EAI_SYSTEM ? strerror(errno) : gai_strerror(e), NULL);
 	for (const struct addrinfo *a = list; a && n < ADDRS_MAX; a = a->ai_next, n++) {
 		memcpy(&out[n].ss, a->ai_addr, a->ai_addrlen);
 		out[n].len = a->ai_addrlen;
@@ -209,7 +209,7 @@ unsigned net_bind(int fd[ADDRS_MAX], const char *option, const char *addr, int t
 		n = fd[0] >= 0;
 	}
 	if (n == 0)
-		fatal(1, "--%s %s: %s", option, addr, strerror(errno));
+		fatal(1, "--", option, " ", addr, ": ", strerror(errno), NULL);
 	return n;
 }
 

@@ -1,13 +1,11 @@
 #include "secret.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "ct.h"
+#include "file.h"
 #include "key.h"
 #include "log.h"
 
@@ -35,25 +33,14 @@ static const char *from_environment(uint8_t out[SECRET_MAX], size_t *n)
 
 static const char *from_file(uint8_t out[SECRET_MAX], size_t *n, const char *path)
 {
-	uint8_t more;
-	struct stat st;
-	ssize_t r = 1;
-	const char *what = NULL;
-	const int fd = open(path, O_RDONLY | O_CLOEXEC);
+	mode_t mode;
+	const char *what;
 
-	*n = 0;
-	if (fd < 0)
-		return strerror(errno);
-	while (*n < SECRET_MAX && (r = read(fd, out + *n, SECRET_MAX - *n)) > 0)
-		*n += (size_t)r;
-	if (r < 0)
-		what = strerror(errno);
-	else if (r > 0 && read(fd, &more, 1) != 0)
-		what = "is longer than 4096 bytes";
-	else if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_mode & S_IROTH)
+	*n = SECRET_MAX;
+	what = file_read(path, out, n, &mode);
+	if (!what && S_ISREG(mode) && mode & S_IROTH)
 		log_msg(LOG_WARN, "config", "--secret-file ", path,
 		    ": everyone can read it; chmod 600 it", NULL);
-	close(fd);
 	if (*n > 0 && out[*n - 1] == '\n')
 		--*n;
 	return what;

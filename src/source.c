@@ -259,13 +259,13 @@ static int fifo_open(const char *path)
 	struct stat st;
 
 	if (mkfifo(path, 0600) != 0 && errno != EEXIST)
-		fatal(1, "--source fifo:%s: %s", path, strerror(errno));
+		fatal(1, "--source fifo:", path, ": ", strerror(errno), NULL);
 	const int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 
 	if (fd < 0)
-		fatal(1, "--source fifo:%s: %s", path, strerror(errno));
+		fatal(1, "--source fifo:", path, ": ", strerror(errno), NULL);
 	if (fstat(fd, &st) != 0 || !S_ISFIFO(st.st_mode))
-		fatal(1, "--source fifo:%s: is there and is no FIFO", path);
+		fatal(1, "--source fifo:", path, ": is there and is no FIFO", NULL);
 	return fd;
 }
 
@@ -311,7 +311,7 @@ static void open_one(struct sources *s, struct input *in)
 	case SOURCE_TTY:
 		in->fd = tty_open(in->spec);
 		if (in->fd < 0)
-			fatal(1, "--source %s: %s", in->spec->spec, strerror(errno));
+			fatal(1, "--source ", in->spec->spec, ": ", strerror(errno), NULL);
 		break;
 	case SOURCE_TCP:
 		in->addr = memory_take(ADDRS_MAX, sizeof *in->addr);

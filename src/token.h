@@ -3,7 +3,7 @@
 #ifndef TOKEN_H
 #define TOKEN_H
 
-/* argv[0] is "token". Returns the exit status; bad usage ends the process with 2. */
-int token_main(int argc, char **argv);
+/* argv[0] is "token". Ends the process: 0, 1 or, for bad usage, 2. */
+_Noreturn void token_main(int argc, char **argv);
 
 #endif
