@@ -74,20 +74,15 @@ static _Noreturn void unknown(const struct args *a, const char *name, uint32_t l
 }
 
 /* Digits only, and with size a unit behind them. */
-static bool read_number(uint64_t *out, const char *s, bool size)
+static bool read_number(int64_t *out, const char *s, bool size)
 {
 	static const char units[] = "KMG";
-	const char *p = s, *unit;
+	const size_t n = strlen(s);
+	const char *unit = size ? strchr(units, s[n - 1]) : NULL;
 
-	*out = 0;
-	for (; *p >= '0' && *p <= '9' && p - s < 15; p++)
-		*out = *out * 10 + (uint64_t)(*p - '0');
-	if (p == s || !*p)
-		return p > s;
-	unit = strchr(units, *p);
-	if (!size || !unit || p[1])
+	if (!text_read(out, s, n - (unit != NULL)) || *out > UINT32_MAX)
 		return false;
-	*out <<= 10 * (unit - units + 1);
+	*out <<= unit ? 10 * (unit - units + 1) : 0;
 	return true;
 }
 
@@ -96,7 +91,7 @@ static uint32_t number(const struct args *a, const struct given *g)
 	const struct arg *row = &a->row[g->row];
 	char what[120];
 	struct text t = { what, sizeof what - 1, 0 };
-	uint64_t v;
+	int64_t v;
 
 	if (read_number(&v, g->value, row->kind == ARG_SIZE) && v >= row->min && v <= row->max)
 		return (uint32_t)v;

@@ -506,22 +506,17 @@ static void request_page(struct conns *cs, struct conn *c, const struct http_req
 static bool since_read(const struct conns *cs, struct span since, uint64_t *number)
 {
 	const char *dash = memrchr(since.p, '-', since.n), *end = since.p + since.n;
-	const size_t digits = dash ? (size_t)(end - dash) - 1 : 0;
+	int64_t n;
 
-	if (digits < 1 || digits > 18 || dash == since.p)
+	if (!dash || dash == since.p || !text_read(&n, dash + 1, (size_t)(end - dash) - 1))
 		return false;
-	*number = 0;
-	for (const char *p = dash + 1; p < end; p++) {
-		if (*p < '0' || *p > '9')
-			return false;
-		*number = *number * 10 + (uint64_t)(*p - '0');
-	}
 	for (const char *p = since.p; p < dash; p++)
 		if (!((*p >= '0' && *p <= '9') || (*p >= 'a' && *p <= 'f')))
 			return false;
-	if ((size_t)(dash - since.p) != strlen(cs->epoch) ||
-	    memcmp(since.p, cs->epoch, strlen(cs->epoch)) != 0)
-		*number = UINT64_MAX;
+	const bool ours = (size_t)(dash - since.p) == strlen(cs->epoch) &&
+	    memcmp(since.p, cs->epoch, strlen(cs->epoch)) == 0;
+
+	*number = ours ? (uint64_t)n : UINT64_MAX;
 	return true;
 }
 

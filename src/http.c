@@ -139,19 +139,6 @@ static bool set_once(struct parse *p, enum once what, struct span *to, struct sp
 	return once(p, what);
 }
 
-static bool number(int64_t *out, struct span s)
-{
-	if (s.n < 1 || s.n > 18)
-		return false;
-	*out = 0;
-	for (size_t i = 0; i < s.n; i++) {
-		if (s.p[i] < '0' || s.p[i] > '9')
-			return false;
-		*out = *out * 10 + (s.p[i] - '0');
-	}
-	return true;
-}
-
 /* A name or an address in IPv4, with labels that are not empty and perhaps "*" for the first; or
  * an IPv6 address in brackets (RFC 3986 3.2.2). */
 static bool host_valid(struct span host)
@@ -182,7 +169,7 @@ static bool split_host(struct span s, struct span *host, struct span *port)
 	if (i > 0 && s.p[i - 1] == ':' && (s.p[0] != '[' || (i > 1 && s.p[i - 2] == ']'))) {
 		*port = (struct span){ s.p + i, s.n - i };
 		host->n = i - 1;
-		if (port->n > 0 && (!number(&v, *port) || v > 65535))
+		if (port->n > 0 && (!text_read(&v, port->p, port->n) || v > 65535))
 			return false;
 	}
 	return host_valid(*host);
@@ -191,7 +178,7 @@ static bool split_host(struct span s, struct span *host, struct span *port)
 /* Query parameters that are not for us are left alone. */
 static bool parse_query(struct parse *p, struct span query)
 {
-	static const struct { const char *name; enum once once; } ours[] = {
+	static const struct { char name[7]; uint8_t once; } ours[] = {
 		{ "t", ONCE_TOKEN }, { "since", ONCE_SINCE }, { "replay", ONCE_REPLAY },
 	};
 	struct span value, name;
@@ -208,7 +195,7 @@ static bool parse_query(struct parse *p, struct span query)
 				p->r->token = value;
 			else if (ours[i].once == ONCE_SINCE)
 				p->r->since = value;
-			else if (!number(&p->r->replay, value))
+			else if (!text_read(&p->r->replay, value.p, value.n))
 				return false;
 		}
 	}
@@ -312,7 +299,7 @@ static bool field_length(struct parse *p, struct span value)
 {
 	int64_t n;
 
-	if (!number(&n, value))
+	if (!text_read(&n, value.p, value.n))
 		return false;			/* 6.3: also a list of them */
 	p->body |= n > 0;
 	return true;
@@ -463,7 +450,7 @@ bool http_origin_pattern_valid(const char *pattern)
 
 static const char *status_text(int status)
 {
-	static const struct { int status; const char *text; } list[] = {
+	static const struct { uint16_t status; char text[32]; } list[] = {
 		{ 400, "Bad Request" }, { 401, "Unauthorized" }, { 403, "Forbidden" },
 		{ 404, "Not Found" }, { 405, "Method Not Allowed" }, { 408, "Request Timeout" },
 		{ 413, "Content Too Large" }, { 426, "Upgrade Required" },

@@ -185,7 +185,7 @@ static bool claim(struct claims *c, struct jwt *jwt, const struct jwt_policy *po
     const struct subject *want, struct json *j)
 {
 	enum { EXP, NBF, IAT, SESSION, JTI, SUB, ISS, AUD, PERMISSIONS, OTHER };
-	static const char *const names[] = { "exp", "nbf", "iat", "session", "jti", "sub", "iss",
+	static const char names[][12] = { "exp", "nbf", "iat", "session", "jti", "sub", "iss",
 		"aud", "permissions" };
 	int what = EXP;
 

@@ -59,7 +59,7 @@ static void put_time(void)
 
 void log_begin(enum log_level level, const char *event)
 {
-	static const char *const name[] = { "error", "warn", "info", "debug" };
+	static const char name[][6] = { "error", "warn", "info", "debug" };
 
 	on = level <= level_most;
 	line.n = 0;

@@ -5,7 +5,6 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -20,7 +19,8 @@ static unsigned nmade;
 
 struct parts {
 	char host[256];		/* empty: all addresses */
-	char port[6];
+	const char *text;	/* of the port */
+	in_port_t port;		/* in network order */
 };
 
 static const char *split(struct parts *p, const char *addr)
@@ -28,7 +28,7 @@ static const char *split(struct parts *p, const char *addr)
 	const char *colon = strrchr(addr, ':'), *port = colon ? colon + 1 : addr;
 	const char *host = addr;
 	size_t n = colon ? (size_t)(colon - addr) : 0;
-	char *end;
+	int64_t v;
 
 	if (n > 0 && host[0] == '[') {
 		if (host[n - 1] != ']')
@@ -40,13 +40,12 @@ static const char *split(struct parts *p, const char *addr)
 	}
 	if (n >= sizeof p->host)
 		return "the host is too long";
-	const unsigned long v = strtoul(port, &end, 10);
-
-	if (*port < '0' || *port > '9' || *end || v > 65535 || strlen(port) >= sizeof p->port)
+	if (!text_read(&v, port, strlen(port)) || v > 65535)
 		return "wanted PORT, :PORT, HOST:PORT, [V6]:PORT or unix:PATH, with a port up to 65535";
 	memcpy(p->host, host, n);
 	p->host[n] = 0;
-	memcpy(p->port, port, strlen(port) + 1);
+	p->text = port;
+	p->port = htons((uint16_t)v);
 	return NULL;
 }
 
@@ -130,7 +129,7 @@ static socklen_t numeric(struct sockaddr_storage *ss, const struct parts *p)
 	struct sockaddr_in6 in6 = { .sin6_family = AF_INET6 };
 	struct sockaddr_in in = { .sin_family = AF_INET };
 
-	in.sin_port = in6.sin6_port = htons((uint16_t)atoi(p->port));
+	in.sin_port = in6.sin6_port = p->port;
 	if (inet_pton(AF_INET, p->host, &in.sin_addr) == 1) {
 		memcpy(ss, &in, sizeof in);
 		return sizeof in;
@@ -151,7 +150,7 @@ static int bind_all(const char *addr, int type)
 	int fd;
 
 	split(&p, addr);
-	in.sin_port = in6.sin6_port = htons((uint16_t)atoi(p.port));
+	in.sin_port = in6.sin6_port = p.port;
 	fd = try_bind(type, (struct sockaddr *)&in6, sizeof in6, true);
 	if (fd < 0 && errno != EADDRINUSE && errno != EACCES)
 		fd = try_bind(type, (struct sockaddr *)&in, sizeof in, false);
@@ -169,7 +168,7 @@ unsigned net_resolve(struct net_addr out[ADDRS_MAX], const char *option, const c
 	out[0].len = numeric(&out[0].ss, &p);
 	if (out[0].len > 0)
 		return 1;
-	e = getaddrinfo(p.host, p.port, &hints, &list);
+	e = getaddrinfo(p.host, p.text, &hints, &list);
 	if (e != 0)
 		fatal(1, "--", option, " ", addr, ": ", e == EAI_SYSTEM ? strerror(errno) : gai_strerror(e), NULL);
 	for (const struct addrinfo *a = list; a && n < ADDRS_MAX; a = a->ai_next, n++) {

@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/stat.h>
@@ -31,16 +30,16 @@ static const struct { speed_t code; uint32_t baud; } bauds[] = {
 static const char *parse_tty(struct source_spec *s, const char *arg)
 {
 	const char *comma = strrchr(arg, ',');
-	char *end;
+	int64_t baud;
 
 	s->arg = arg;
 	if (!comma)
 		return *arg ? NULL : "wanted tty:PATH[,BAUD]";
-	const unsigned long baud = strtoul(comma + 1, &end, 10);
-
+	if (!text_read(&baud, comma + 1, strlen(comma + 1)))
+		baud = 0;
 	s->arg = strndup(arg, (size_t)(comma - arg));
 	for (size_t i = 0; i < sizeof bauds / sizeof *bauds; i++)
-		if (bauds[i].baud == baud && !*end && comma[1] != '+' && s->arg && *s->arg) {
+		if (bauds[i].baud == baud && s->arg && *s->arg) {
 			s->baud = bauds[i].baud;
 			return NULL;
 		}
@@ -49,7 +48,7 @@ static const char *parse_tty(struct source_spec *s, const char *arg)
 
 static const char *parse_kind(struct source_spec *s, const char *spec)
 {
-	static const struct { const char *prefix; enum source_kind kind; } kinds[] = {
+	static const struct { char prefix[12]; uint8_t kind; } kinds[] = {
 		{ "fifo:", SOURCE_FIFO }, { "tcp:", SOURCE_TCP }, { "tcp-listen:", SOURCE_LISTEN },
 		{ "udp:", SOURCE_UDP }, { "tty:", SOURCE_TTY }, { "unix:", SOURCE_LISTEN },
 	};

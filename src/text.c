@@ -26,6 +26,18 @@ void text_num(struct text *t, uint64_t v, unsigned digits)
 	text_put(t, s + i, sizeof s - i);
 }
 
+bool text_read(int64_t *out, const char *s, size_t n)
+{
+	if (n < 1 || n > 18)
+		return false;
+	for (*out = 0; n > 0; s++, n--) {
+		if (*s < '0' || *s > '9')
+			return false;
+		*out = *out * 10 + (*s - '0');
+	}
+	return true;
+}
+
 static void put_group(struct text *t, unsigned v)
 {
 	static const char hex[] = "0123456789abcdef";

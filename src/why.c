@@ -4,7 +4,7 @@
 
 #include "why.h"
 
-static const struct {
+static const struct row {
 	char text[22];	/* in place: a pointer would cost a relocation as well */
 	uint16_t http, close;
 } table[WHY_COUNT] = {
@@ -13,20 +13,23 @@ static const struct {
 #undef WHY_ROW
 };
 
-const char *why_text(enum why why)
+static const struct row *row(enum why why)
 {
 	assert((unsigned)why < WHY_COUNT);
-	return table[why].text;
+	return &table[why];
+}
+
+const char *why_text(enum why why)
+{
+	return row(why)->text;
 }
 
 int why_http(enum why why)
 {
-	assert((unsigned)why < WHY_COUNT);
-	return table[why].http;
+	return row(why)->http;
 }
 
 int why_close(enum why why)
 {
-	assert((unsigned)why < WHY_COUNT);
-	return table[why].close;
+	return row(why)->close;
 }
