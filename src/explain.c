@@ -7,22 +7,27 @@
 #include "text.h"
 
 /* What each reason denies, in the order of the checks. */
-static const struct { uint8_t why; char text[63]; } steps[] = {
-	{ WHY_TOKEN_MISSING,       "a token is given" },
-	{ WHY_TOKEN_MALFORMED,     "three parts in base64url; header and payload are JSON objects" },
-	{ WHY_ALG_NOT_ALLOWED,     "alg is the algorithm of the key" },
-	{ WHY_KEY_UNKNOWN,         "there is a key for it" },
-	{ WHY_SIGNATURE_INVALID,   "the signature was made with that key" },
-	{ WHY_EXP_MISSING,         "exp is there" },
-	{ WHY_CLAIM_INVALID,       "every claim has its form" },
-	{ WHY_CLOCK_UNSET,         "this machine's clock is set" },
-	{ WHY_TOKEN_EXPIRED,       "exp is not past" },
-	{ WHY_TOKEN_NOT_YET_VALID, "nbf is past" },
-	{ WHY_TTL_TOO_LONG,        "exp is no further off than --max-ttl" },
-	{ WHY_ISSUER_MISMATCH,     "iss is --issuer" },
-	{ WHY_AUDIENCE_MISMATCH,   "aud holds --audience" },
-	{ WHY_SUBJECT_DENIED,      "it may read /" },
-};
+#define STEPS(S) \
+	S(TOKEN_MISSING,       "a token is given") \
+	S(TOKEN_MALFORMED,     "three parts in base64url; header and payload are JSON objects") \
+	S(ALG_NOT_ALLOWED,     "alg is the algorithm of the key") \
+	S(KEY_UNKNOWN,         "there is a key for it") \
+	S(SIGNATURE_INVALID,   "the signature was made with that key") \
+	S(EXP_MISSING,         "exp is there") \
+	S(CLAIM_INVALID,       "every claim has its form") \
+	S(CLOCK_UNSET,         "this machine's clock is set") \
+	S(TOKEN_EXPIRED,       "exp is not past") \
+	S(TOKEN_NOT_YET_VALID, "nbf is past") \
+	S(TTL_TOO_LONG,        "exp is no further off than --max-ttl") \
+	S(ISSUER_MISMATCH,     "iss is --issuer") \
+	S(AUDIENCE_MISMATCH,   "aud holds --audience") \
+	S(SUBJECT_DENIED,      "it may read /")
+
+#define STEP_WHY(why, text) WHY_##why,
+#define STEP_TEXT(why, text) text "\0"
+
+static const uint8_t order[] = { STEPS(STEP_WHY) };
+static const char texts[] = STEPS(STEP_TEXT);
 
 static const char *read_token(char *line, size_t cap)
 {
@@ -51,11 +56,13 @@ static void put_rest(struct text *out, const struct admit *a, const struct jwt *
 
 static int put_steps(struct text *out, enum why why)
 {
-	for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
-		text_str(out, steps[i].why == why ? "no  " : "ok  ");
-		text_str(out, steps[i].text);
+	const char *text = texts;
+
+	for (size_t i = 0; i < sizeof order; i++, text += strlen(text) + 1) {
+		text_str(out, order[i] == why ? "no  " : "ok  ");
+		text_str(out, text);
 		text_str(out, "\n");
-		if (steps[i].why != why)
+		if (order[i] != why)
 			continue;
 		text_str(out, "would be refused: ");
 		text_num(out, (uint64_t)why_http(why), 1);

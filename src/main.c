@@ -180,10 +180,10 @@ static uint32_t clients_allowed(const struct options *o)
 {
 	struct rlimit limit;
 
-	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+	if (prlimit(0, RLIMIT_NOFILE, NULL, &limit) != 0)
 		return 1000;
 	limit.rlim_cur = limit.rlim_max;
-	setrlimit(RLIMIT_NOFILE, &limit);
+	prlimit(0, RLIMIT_NOFILE, &limit, NULL);
 	const uint64_t all = limit.rlim_max < 1000000 ? limit.rlim_max : 1000000;
 	const uint64_t shaking = o->max_pending < all / 16 ? o->max_pending : all / 16;
 	const uint64_t ours = 12 + o->listen.n * ADDRS_MAX + sources_inputs(o->spec, o->source.n);

@@ -230,8 +230,8 @@ static int tty_open(const struct source_spec *spec)
 		errno = ENOTTY;
 		return -1;
 	}
-	cfmakeraw(&t);
-	t.c_cflag |= CLOCAL | CREAD;
+	t.c_iflag = t.c_oflag = t.c_lflag = 0;
+	t.c_cflag = (t.c_cflag & ~(tcflag_t)(CSIZE | PARENB)) | CS8 | CLOCAL | CREAD;
 	t.c_cc[VMIN] = 1;
 	t.c_cc[VTIME] = 0;
 	for (size_t i = 0; spec->baud && i < sizeof bauds / sizeof *bauds; i++)

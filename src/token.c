@@ -124,7 +124,7 @@ static void write_header(struct text *t, const struct request *r)
 
 static void write_payload(struct text *t, const struct request *r)
 {
-	const uint64_t now = (uint64_t)time(NULL);
+	struct timespec now;
 	uint8_t random[16];
 	char jti[B64URL_LEN(sizeof random)];
 	bool first = true;
@@ -132,10 +132,11 @@ static void write_payload(struct text *t, const struct request *r)
 	if (getrandom(random, sizeof random, 0) != sizeof random)
 		fatal(1, "no random bytes: ", strerror(errno), NULL);
 	b64url_encode(jti, random, sizeof random);
+	clock_gettime(CLOCK_REALTIME, &now);
 	text_str(t, "{\"iat\":");
-	text_num(t, now, 1);
+	text_num(t, (uint64_t)now.tv_sec, 1);
 	text_str(t, ",\"exp\":");
-	text_num(t, now + r->ttl, 1);
+	text_num(t, (uint64_t)now.tv_sec + r->ttl, 1);
 	text_str(t, ",\"jti\":");
 	put_string(t, jti, sizeof jti);
 	put_member(t, "sub", r->subject);

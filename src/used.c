@@ -231,62 +231,28 @@ static off_t slot_offset(uint32_t i)
 	return (off_t)SLOT * ((off_t)i + 1);
 }
 
-/* Read n bytes; what is past the end of the file reads as zeros. */
+/* No call is interrupted: signals are blocked, and read from a descriptor.
+ *
+ * Read n bytes; what is past the end of the file reads as zeros. */
 static bool file_read(int fd, uint8_t *p, size_t n, off_t off)
 {
 	memset(p, 0, n);
 	while (n > 0) {
 		const ssize_t k = pread(fd, p, n, off);
 
-		if (k == 0)
-			return true;
-		if (k < 0 && errno != EINTR)
-			return false;
-		if (k > 0) {
-			p += k;
-			off += k;
-			n -= (size_t)k;
-		}
+		if (k <= 0)
+			return k == 0;
+		p += k;
+		off += k;
+		n -= (size_t)k;
 	}
 	return true;
 }
 
 static bool file_write(int fd, const uint8_t *p, size_t n, off_t off)
 {
-	while (n > 0) {
-		const ssize_t k = pwrite(fd, p, n, off);
-
-		if (k == 0)
-			errno = ENOSPC;
-		if (k == 0 || (k < 0 && errno != EINTR))
-			return false;
-		if (k > 0) {
-			p += k;
-			off += k;
-			n -= (size_t)k;
-		}
-	}
-	return true;
-}
-
-static bool file_resize(int fd, uint32_t cap)
-{
-	int r;
-
-	do
-		r = ftruncate(fd, slot_offset(cap));
-	while (r < 0 && errno == EINTR);
-	return r == 0;
-}
-
-static bool file_sync(int fd)
-{
-	int r;
-
-	do
-		r = fdatasync(fd);
-	while (r < 0 && errno == EINTR);
-	return r == 0;
+	errno = ENOSPC;			/* what a short write means */
+	return pwrite(fd, p, n, off) == (ssize_t)n;
 }
 
 /* Slots are read by the page. */
@@ -405,10 +371,7 @@ enum used_file used_file_open(int *fd, uint32_t *cap, const char *path)
 	uint32_t room = 0;
 	int f, saved;
 
-	do
-		f = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK |
-		    O_NOCTTY, 0600);
-	while (f < 0 && errno == EINTR);
+	f = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0600);
 	if (f < 0) /* a symbolic link, a directory, a socket */
 		return errno == ELOOP || errno == EISDIR || errno == ENXIO ?
 		    USED_FILE_FOREIGN : USED_FILE_ERROR;
@@ -458,14 +421,14 @@ static bool file_ready(struct used *u, int fd, enum used_file what)
 	uint8_t head[SLOT];
 
 	if (what != USED_FILE_WHOLE)
-		return head_write(u, fd) && file_sync(fd) && file_resize(fd, u->cap);
+		return head_write(u, fd) && fdatasync(fd) == 0 && ftruncate(fd, slot_offset(u->cap)) == 0;
 	if (!file_read(fd, head, sizeof head, 0))
 		return false;
 	assert(get32(head + 12) <= u->cap);
 	u->since_ms = get(head + 16, 8);
 	if (get32(head + 12) == u->cap)
 		return true;
-	return file_resize(fd, u->cap) && head_write(u, fd);
+	return ftruncate(fd, slot_offset(u->cap)) == 0 && head_write(u, fd);
 }
 
 /* Enter what a whole slot holds; false if that has left, and the slot is free. */

@@ -1,35 +1,33 @@
 /* why.c - the list as a table. */
 #include <assert.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "why.h"
 
-static const struct row {
-	char text[22];	/* in place: a pointer would cost a relocation as well */
-	uint16_t http, close;
-} table[WHY_COUNT] = {
-#define WHY_ROW(name, text, http, close) { text, http, close },
-	WHY_LIST(WHY_ROW)
-#undef WHY_ROW
-};
+#define WHY_TEXT(name, text, http, close) text "\0"
+#define WHY_HTTP(name, text, http, close) http,
+#define WHY_CLOSE(name, text, http, close) close,
 
-static const struct row *row(enum why why)
-{
-	assert((unsigned)why < WHY_COUNT);
-	return &table[why];
-}
+static const char texts[] = WHY_LIST(WHY_TEXT);	/* pointers would cost a relocation each */
+static const uint16_t https[] = { WHY_LIST(WHY_HTTP) }, closes[] = { WHY_LIST(WHY_CLOSE) };
 
 const char *why_text(enum why why)
 {
-	return row(why)->text;
+	const char *p = texts;
+
+	assert((unsigned)why < WHY_COUNT);
+	while (why-- > 0)
+		p += strlen(p) + 1;
+	return p;
 }
 
 int why_http(enum why why)
 {
-	return row(why)->http;
+	return https[why];
 }
 
 int why_close(enum why why)
 {
-	return row(why)->close;
+	return closes[why];
 }
