@@ -448,21 +448,6 @@ bool http_origin_pattern_valid(const char *pattern)
 	    span_is(o.scheme, "https") : !o.port.p);
 }
 
-static const char *status_text(int status)
-{
-	static const struct { uint16_t status; char text[32]; } list[] = {
-		{ 400, "Bad Request" }, { 401, "Unauthorized" }, { 403, "Forbidden" },
-		{ 404, "Not Found" }, { 405, "Method Not Allowed" }, { 408, "Request Timeout" },
-		{ 413, "Content Too Large" }, { 426, "Upgrade Required" },
-		{ 431, "Request Header Fields Too Large" }, { 503, "Service Unavailable" },
-	};
-
-	for (size_t i = 0; i < sizeof list / sizeof *list; i++)
-		if (list[i].status == status)
-			return list[i].text;
-	return "Error";
-}
-
 /* The fields that a status asks for. */
 static const char *status_fields(int status)
 {
@@ -496,7 +481,7 @@ size_t http_refusal(char out[HTTP_REPLY_MAX], enum why why, bool given)
 
 	PUT(&t, "HTTP/1.1 ");
 	text_num(&t, (uint64_t)status, 3);
-	PUT(&t, " ", status_text(status), "\r\n");
+	PUT(&t, " ", text, "\r\n");		/* 4: a phrase for people */
 	put_body_fields(&t, "text/plain", strlen(text) + 1);
 	if (status == 401 || why == WHY_SUBJECT_DENIED) {
 		PUT(&t, "WWW-Authenticate: Bearer realm=\"sluice\"");
