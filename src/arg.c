@@ -43,8 +43,7 @@ static const char *place(const struct args *a, uint32_t line)
 	struct text t = { s, sizeof s - 1, 0 };
 
 	if (line > 0 && line != COMMAND_LINE) {
-		text_str(&t, a->config);
-		text_str(&t, ":");
+		text_all(&t, a->config, ":", NULL);
 		text_num(&t, line, 1);
 		text_str(&t, ": ");
 	}

@@ -46,11 +46,9 @@ static void put_rest(struct text *out, const struct admit *a, const struct jwt *
 {
 	text_str(out, "would be let in");
 	if (a->once)
-		text_str(out, ", once, unless the server has seen it");
-	if (a->once)
-		text_str(out, jwt->iat_ms == INT64_MAX ?
+		text_all(out, ", once, unless the server has seen it", jwt->iat_ms == INT64_MAX ?
 		    "; without iat a restart of the server forgets that it was used" :
-		    " or was started after iat");
+		    " or was started after iat", NULL);
 	text_str(out, "\n");
 }
 
@@ -59,16 +57,12 @@ static int put_steps(struct text *out, enum why why)
 	const char *text = texts;
 
 	for (size_t i = 0; i < sizeof order; i++, text += strlen(text) + 1) {
-		text_str(out, order[i] == why ? "no  " : "ok  ");
-		text_str(out, text);
-		text_str(out, "\n");
+		text_all(out, order[i] == why ? "no  " : "ok  ", text, "\n", NULL);
 		if (order[i] != why)
 			continue;
 		text_str(out, "would be refused: ");
 		text_num(out, (uint64_t)why_http(why), 1);
-		text_str(out, " ");
-		text_str(out, why_text(why));
-		text_str(out, "\n");
+		text_all(out, " ", why_text(why), "\n", NULL);
 		return 1;
 	}
 	return 0;

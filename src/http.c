@@ -457,20 +457,11 @@ static const char *status_fields(int status)
 	    "";
 }
 
-static void put_all(struct text *t, const char *const *part, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		text_str(t, part[i]);
-}
-
-#define PUT(t, ...) put_all(t, (const char *const[]){ __VA_ARGS__ }, \
-	sizeof (const char *const[]){ __VA_ARGS__ } / sizeof (const char *))
-
 static void put_body_fields(struct text *t, const char *type, size_t len)
 {
-	PUT(t, "Content-Type: ", type, "\r\nContent-Length: ");
+	text_all(t, "Content-Type: ", type, "\r\nContent-Length: ", NULL);
 	text_num(t, len, 1);
-	PUT(t, "\r\nCache-Control: no-store\r\n");
+	text_str(t, "\r\nCache-Control: no-store\r\n");
 }
 
 size_t http_refusal(char out[HTTP_REPLY_MAX], enum why why, bool given)
@@ -479,19 +470,19 @@ size_t http_refusal(char out[HTTP_REPLY_MAX], enum why why, bool given)
 	const int status = why_http(why);
 	const char *text = why_text(why);
 
-	PUT(&t, "HTTP/1.1 ");
+	text_str(&t, "HTTP/1.1 ");
 	text_num(&t, (uint64_t)status, 3);
-	PUT(&t, " ", text, "\r\n");		/* 4: a phrase for people */
+	text_all(&t, " ", text, "\r\n", NULL);		/* 4: a phrase for people */
 	put_body_fields(&t, "text/plain", strlen(text) + 1);
 	if (status == 401 || why == WHY_SUBJECT_DENIED) {
-		PUT(&t, "WWW-Authenticate: Bearer realm=\"sluice\"");
+		text_str(&t, "WWW-Authenticate: Bearer realm=\"sluice\"");
 		if (given)
-			PUT(&t, ", error=\"", status == 401 ? "invalid_token" : "insufficient_scope",
-			    "\", error_description=\"", text, "\"");
-		PUT(&t, "\r\n");
+			text_all(&t, ", error=\"", status == 401 ? "invalid_token" : "insufficient_scope",
+			    "\", error_description=\"", text, "\"", NULL);
+		text_str(&t, "\r\n");
 	}
-	PUT(&t, status_fields(status), status == 426 ? "" : "Connection: close\r\n", "\r\n", text,
-	    "\n");
+	text_all(&t, status_fields(status), status == 426 ? "" : "Connection: close\r\n", "\r\n", text,
+	    "\n", NULL);
 	return t.n;
 }
 
@@ -499,9 +490,9 @@ size_t http_ok(char out[HTTP_REPLY_MAX], const char *type, size_t len, const cha
 {
 	struct text t = { out, HTTP_REPLY_MAX, 0 };
 
-	PUT(&t, "HTTP/1.1 200 OK\r\n");
+	text_str(&t, "HTTP/1.1 200 OK\r\n");
 	put_body_fields(&t, type, len);
-	PUT(&t, "Connection: close\r\n", more, "\r\n");
+	text_all(&t, "Connection: close\r\n", more, "\r\n", NULL);
 	return t.n;
 }
 
@@ -509,9 +500,9 @@ size_t http_switch(char out[HTTP_REPLY_MAX], const char *accept, bool bearer)
 {
 	struct text t = { out, HTTP_REPLY_MAX, 0 };
 
-	PUT(&t, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+	text_str(&t, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
 	    "Sec-WebSocket-Accept: ");
 	text_put(&t, accept, WS_ACCEPT_LEN);
-	PUT(&t, bearer ? "\r\nSec-WebSocket-Protocol: bearer" : "", "\r\n\r\n");
+	text_all(&t, bearer ? "\r\nSec-WebSocket-Protocol: bearer" : "", "\r\n\r\n", NULL);
 	return t.n;
 }

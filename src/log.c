@@ -94,9 +94,7 @@ static void put_escaped(uint8_t b)
 
 static void put_name(const char *name)
 {
-	text_str(&line, " ");
-	text_str(&line, name);
-	text_str(&line, "=");
+	text_all(&line, " ", name, "=", NULL);
 }
 
 void log_str(const char *name, const void *s, size_t n)
@@ -153,14 +151,6 @@ void log_end(void)
 		dropped++;
 }
 
-static void put_parts(struct text *t, va_list ap)
-{
-	const char *part;
-
-	while ((part = va_arg(ap, const char *)))
-		text_str(t, part);
-}
-
 void log_msg(enum log_level level, const char *event, ...)
 {
 	char s[512];
@@ -168,7 +158,7 @@ void log_msg(enum log_level level, const char *event, ...)
 	va_list ap;
 
 	va_start(ap, event);
-	put_parts(&t, ap);
+	text_list(&t, ap);
 	va_end(ap);
 	log_begin(level, event);
 	log_str("msg", s, text_len(&t));
@@ -182,7 +172,7 @@ void fatal(int status, ...)
 	line.n = 0;
 	text_str(&line, "sluice: ");
 	va_start(ap, status);
-	put_parts(&line, ap);
+	text_list(&line, ap);
 	va_end(ap);
 	may_block = false;
 	write_line();

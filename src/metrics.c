@@ -8,10 +8,7 @@ struct metrics metrics;
 
 static void put(struct text *t, const char *name, const char *type, uint64_t v)
 {
-	const char *const part[] = { "# TYPE sluice_", name, type, "sluice_", name, " " };
-
-	for (size_t i = 0; i < sizeof part / sizeof *part; i++)
-		text_str(t, part[i]);
+	text_all(t, "# TYPE sluice_", name, type, "sluice_", name, " ", NULL);
 	text_num(t, v, 1);
 	text_str(t, "\n");
 }
@@ -33,9 +30,7 @@ size_t metrics_write(char out[METRICS_MAX])
 	for (enum why why = 0; why < WHY_COUNT; why++) {
 		if (why_http(why) < 400)
 			continue;
-		text_str(&t, "sluice_rejects_total{reason=\"");
-		text_str(&t, why_text(why));
-		text_str(&t, "\"} ");
+		text_all(&t, "sluice_rejects_total{reason=\"", why_text(why), "\"} ", NULL);
 		text_num(&t, metrics.rejects[why], 1);
 		text_str(&t, "\n");
 	}

@@ -237,8 +237,7 @@ void net_name(char out[NET_NAME_MAX], int fd)
 	} else if (u.ss.ss_family == AF_INET6) {
 		net_put(&t, u.in6.sin6_addr.s6_addr, 16, ntohs(u.in6.sin6_port));
 	} else {
-		text_str(&t, "unix:");
-		text_str(&t, u.un.sun_path);
+		text_all(&t, "unix:", u.un.sun_path, NULL);
 	}
 	out[t.n] = 0;
 }

@@ -170,8 +170,7 @@ static void retry(struct sources *s, struct input *in, const char *msg)
 	input_close(s, in);
 	in->delay_ms = in->delay_ms == 0 ? RETRY_MIN_MS :
 	    in->delay_ms * 2 < RETRY_MAX_MS ? in->delay_ms * 2 : RETRY_MAX_MS;
-	text_str(&t, msg);
-	text_str(&t, "; again in ms ");
+	text_all(&t, msg, "; again in ms ", NULL);
 	text_num(&t, in->delay_ms, 1);
 	out[text_len(&t)] = 0;
 	log_source(LOG_WARN, "source_error", in, out);

@@ -15,6 +15,23 @@ void text_str(struct text *t, const char *s)
 	text_put(t, s, strlen(s));
 }
 
+void text_list(struct text *t, va_list ap)
+{
+	const char *s;
+
+	while ((s = va_arg(ap, const char *)))
+		text_str(t, s);
+}
+
+void text_all(struct text *t, ...)
+{
+	va_list ap;
+
+	va_start(ap, t);
+	text_list(t, ap);
+	va_end(ap);
+}
+
 void text_num(struct text *t, uint64_t v, unsigned digits)
 {
 	char s[20];

@@ -6,6 +6,7 @@
 #ifndef TEXT_H
 #define TEXT_H
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -17,6 +18,10 @@ struct text {
 
 void text_put(struct text *t, const void *s, size_t n);
 void text_str(struct text *t, const char *s);
+
+/* Strings up to NULL. */
+void text_all(struct text *t, ...) __attribute__((sentinel));
+void text_list(struct text *t, va_list ap);
 
 /* Decimal, with zeros in front up to digits. */
 void text_num(struct text *t, uint64_t v, unsigned digits);
