@@ -451,6 +451,18 @@ static void reply(struct conns *cs, struct conn *c, const char *head, size_t n, 
 	conn_drain(cs, c);
 }
 
+/* The end of a line: what was asked for, and by whom, as far as that is known. */
+static void log_asked(const struct http_req *r, const struct jwt *jwt)
+{
+	if (r && r->path.p)
+		log_str("subject", r->path.p, r->path.n);
+	if (jwt && jwt->sub.n)
+		log_str("sub", jwt->sub.s, jwt->sub.n);
+	if (jwt && jwt->kid.n)
+		log_str("kid", jwt->kid.s, jwt->kid.n);
+	log_end();
+}
+
 static void refuse(struct conns *cs, struct conn *c, enum why why, const struct http_req *r,
     const struct jwt *jwt)
 {
@@ -459,13 +471,7 @@ static void refuse(struct conns *cs, struct conn *c, enum why why, const struct 
 	metrics.rejects[why]++;
 	log_conn(LOG_INFO, "reject", c);
 	log_text("reason", why_text(why));
-	if (r && r->path.p)
-		log_str("subject", r->path.p, r->path.n);
-	if (jwt && jwt->sub.n)
-		log_str("sub", jwt->sub.s, jwt->sub.n);
-	if (jwt && jwt->kid.n)
-		log_str("kid", jwt->kid.s, jwt->kid.n);
-	log_end();
+	log_asked(r, jwt);
 	const size_t n = http_refusal(out, why, r && r->token.p);
 	const size_t body = strlen(why_text(why)) + 1;		/* RFC 9110 9.3.2: not for a HEAD */
 
@@ -552,12 +558,7 @@ static void conn_open(struct conns *cs, struct conn *c, const struct http_req *r
 	conn_ping_at(cs, c);
 
 	log_conn(LOG_INFO, "accept", c);
-	log_str("subject", r->path.p, r->path.n);
-	if (jwt->sub.n)
-		log_str("sub", jwt->sub.s, jwt->sub.n);
-	if (jwt->kid.n)
-		log_str("kid", jwt->kid.s, jwt->kid.n);
-	log_end();
+	log_asked(r, jwt);
 }
 
 /* All that a request must be before its token is looked at. */

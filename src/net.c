@@ -124,36 +124,33 @@ static int bind_unix(const char *path, int type)
 }
 
 /* An address in digits needs no resolver, which takes a megabyte of libc with it. */
-static socklen_t numeric(struct sockaddr_storage *ss, const struct parts *p)
+static bool numeric(struct net_addr *a, const char *host, in_port_t port)
 {
-	struct sockaddr_in6 in6 = { .sin6_family = AF_INET6 };
-	struct sockaddr_in in = { .sin_family = AF_INET };
+	struct sockaddr_in6 in6 = { .sin6_family = AF_INET6, .sin6_port = port };
+	struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = port };
 
-	in.sin_port = in6.sin6_port = p->port;
-	if (inet_pton(AF_INET, p->host, &in.sin_addr) == 1) {
-		memcpy(ss, &in, sizeof in);
-		return sizeof in;
+	if (inet_pton(AF_INET, host, &in.sin_addr) == 1) {
+		memcpy(&a->ss, &in, a->len = sizeof in);
+		return true;
 	}
-	if (inet_pton(AF_INET6, p->host, &in6.sin6_addr) == 1) {
-		memcpy(ss, &in6, sizeof in6);
-		return sizeof in6;
-	}
-	return 0;
+	if (inet_pton(AF_INET6, host, &in6.sin6_addr) != 1)
+		return false;
+	memcpy(&a->ss, &in6, a->len = sizeof in6);
+	return true;
 }
 
 /* One socket for both families where there is IPv6, else one for IPv4. */
-static int bind_all(const char *addr, int type)
+static int bind_all(in_port_t port, int type)
 {
-	struct sockaddr_in6 in6 = { .sin6_family = AF_INET6, .sin6_addr = IN6ADDR_ANY_INIT };
-	struct sockaddr_in in = { .sin_family = AF_INET };
-	struct parts p;
+	struct net_addr a;
 	int fd;
 
-	split(&p, addr);
-	in.sin_port = in6.sin6_port = p.port;
-	fd = try_bind(type, (struct sockaddr *)&in6, sizeof in6, true);
-	if (fd < 0 && errno != EADDRINUSE && errno != EACCES)
-		fd = try_bind(type, (struct sockaddr *)&in, sizeof in, false);
+	numeric(&a, "::", port);
+	fd = try_bind(type, (struct sockaddr *)&a.ss, a.len, true);
+	if (fd < 0 && errno != EADDRINUSE && errno != EACCES) {
+		numeric(&a, "0.0.0.0", port);
+		fd = try_bind(type, (struct sockaddr *)&a.ss, a.len, false);
+	}
 	return fd;
 }
 
@@ -165,8 +162,7 @@ unsigned net_resolve(struct net_addr out[ADDRS_MAX], const char *option, const c
 	int e;
 
 	split(&p, addr);
-	out[0].len = numeric(&out[0].ss, &p);
-	if (out[0].len > 0)
+	if (numeric(&out[0], p.host, p.port))
 		return 1;
 	e = getaddrinfo(p.host, p.text, &hints, &list);
 	if (e != 0)
@@ -204,7 +200,7 @@ unsigned net_bind(int fd[ADDRS_MAX], const char *option, const char *addr, int t
 	if (!path && (split(&p, addr), *p.host)) {
 		n = bind_host(fd, option, addr, type);
 	} else {
-		fd[0] = path ? bind_unix(path, type) : bind_all(addr, type);
+		fd[0] = path ? bind_unix(path, type) : bind_all(p.port, type);
 		n = fd[0] >= 0;
 	}
 	if (n == 0)
