@@ -28,7 +28,7 @@ suite() {
 	passed=$((passed + p)) failed=$((failed + f))
 	if [ "$f" != 0 ]; then
 		echo "---- $name: $p passed, $f failed (status $status)"
-		cat $out/log
+		tail -n 100 $out/log
 	else
 		grep 'skipped' $out/log | grep -v 'skipped 0'
 	fi

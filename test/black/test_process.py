@@ -187,13 +187,17 @@ class Crowd(black.Case):
     def test_descriptor_table(self):
         """A small table, all of it taken: it neither spins nor dies, and recovers."""
         s = self.server("--log-level", "error", wrap=["sh", "-c", 'ulimit -n 40; exec "$@"', "sh"], ready=False)
-        until(lambda: s.proc.poll() is not None or len(os.listdir(f"/proc/{s.pid}/fd")) > 4, "a start")
-        # error hides the listening line, so ask the kernel.
-        inodes = {os.readlink(f"/proc/{s.pid}/fd/{f}") for f in os.listdir(f"/proc/{s.pid}/fd")}
-        with open("/proc/net/tcp") as f:
-            rows = [line.split() for line in f.readlines()[1:]]
-        port, = [int(r[1].split(":")[1], 16) for r in rows if r[3] == "0A" and f"socket:[{r[9]}]" in inodes]
-        s.addr = "127.0.0.1", port
+
+        def port():                          # error hides the listening line, so ask the kernel
+            try:
+                inodes = {os.readlink(f"/proc/{s.pid}/fd/{f}") for f in os.listdir(f"/proc/{s.pid}/fd")}
+            except FileNotFoundError:        # closed in between
+                return None
+            with open("/proc/net/tcp") as f:
+                rows = [line.split() for line in f.readlines()[1:]]
+            return next((int(r[1].split(":")[1], 16) for r in rows
+                         if r[3] == "0A" and f"socket:[{r[9]}]" in inodes), None)
+        s.addr = "127.0.0.1", until(port, "a listener")
         self.fill_table(s)
 
     def test_descriptor_table_logged(self):

@@ -397,6 +397,8 @@ test('at every size, by day and by night', async t => {
 		await page.screenshot({ path: path.join(SHOTS, name + '.png') });
 	}
 	s.write(`{"${'long'.repeat(50)}":${'1'.repeat(15)},"small":-0.00000012345}\n${'unbroken'.repeat(60)}\n`);
+	for (const [, page] of pages)
+		await page.waitForFunction(n => count === n, total + 2);
 	await s.stop();
 	for (const [name, page] of pages) {
 		await state(page, 'reconnecting');
