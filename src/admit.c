@@ -10,6 +10,14 @@ enum why admit_origin(const struct admit *a, struct span origin)
 	return WHY_ORIGIN_DENIED;
 }
 
+/* From when on the ring knows every token. If the clock was not set yet when it was asked for
+ * that, the start is worked out from the clock as it is now. */
+static int64_t known_since(const struct admit *a, int64_t now_ms)
+{
+	return a->used.since_ms >= a->policy.built_ms ? a->used.since_ms :
+	    (now_ms - a->uptime_ms) / 1000 * 1000;
+}
+
 enum why admit_token(struct admit *a, struct jwt *jwt, struct span token, struct span subject,
     int64_t now_ms)
 {
@@ -23,7 +31,7 @@ enum why admit_token(struct admit *a, struct jwt *jwt, struct span token, struct
 	if (why != WHY_OK || !a->once)
 		return why;
 	used_expire(&a->used, now_ms - a->policy.leeway_ms);
-	if (jwt->iat_ms < a->used.since_ms)
+	if (jwt->iat_ms < known_since(a, now_ms))
 		return WHY_ISSUED_BEFORE_START;
 	return used_check(&a->used, jwt->digest, jwt->exp_ms);
 }

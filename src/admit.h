@@ -22,6 +22,7 @@ struct admit {
 	unsigned norigin;
 	bool open;			/* --no-auth */
 	bool once;			/* --token-use once */
+	int64_t uptime_ms;		/* kept by the loop */
 	bool enforce_expiry;
 };
 

@@ -4,7 +4,9 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <string.h>
+#include <linux/sockios.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -18,7 +20,7 @@
 #include "utf8.h"
 #include "ws.h"
 
-#define READS_MAX 16	/* of one client before others have their turn */
+#define READS_MAX 2	/* of one client before others have their turn */
 
 /* Changes only, so that a client costs one epoll_ctl. A short read then means that there is no
  * more, but for the end, which EPOLLRDHUP tells. */
@@ -359,8 +361,10 @@ static void conn_overtaken(struct conns *cs, struct conn *c)
 	c->blocked = false;
 	if (begun && !push_run(cs, c, &run))
 		return;
-	if (begun && c->blocked) {
-		conn_drop(cs, c, WHY_TOO_SLOW);
+	if (begun && c->blocked) {		/* more than wmem_max is left: it is cut off */
+		c->why = WHY_TOO_SLOW;
+		c->code = (uint16_t)why_close(WHY_PEER_GONE);
+		conn_free(cs, c);
 	} else if (skip) {
 		send_buffer(c, CLIENT_SNDBUF);
 		hub_skip(&cs->hub, id);
@@ -396,9 +400,6 @@ enum why conn_publish(struct conns *cs, uint32_t subject, const uint8_t *p, size
 		}
 		conn_overtaken(cs, &cs->slot[id]);
 	}
-	if (may_wait)
-		cs->held_ms = -1;
-
 	uint8_t *out = hub_push(&cs->hub, subject, total);
 
 	ws_head_write(out, cs->config.binary ? WS_BINARY : WS_TEXT, len);
@@ -410,19 +411,32 @@ enum why conn_publish(struct conns *cs, uint32_t subject, const uint8_t *p, size
 	return WHY_OK;
 }
 
+/* Has its peer taken anything of late? EPOLLOUT comes only when a third of the send buffer is
+ * free, so the bytes in it are asked for. */
+static bool moved(const struct conns *cs, struct conn *c)
+{
+	int queued = 0;
+
+	ioctl(c->fd, SIOCOUTQ, &queued);
+	if ((uint32_t)queued < c->queued)
+		c->moved_ms = (uint32_t)cs->mono_ms;
+	c->queued = (uint32_t)queued;
+	return (uint32_t)cs->mono_ms - c->moved_ms < HOLD_MS;
+}
+
 void conns_hold(struct conns *cs)
 {
-	const uint32_t now = (uint32_t)cs->mono_ms;
-	uint32_t id = hub_first_stuck(&cs->hub);
+	uint32_t id = hub_first_stuck(&cs->hub), next;
 
 	if (cs->mono_ms - cs->held_ms < HOLD_MS)
 		return;
-	while (id != HUB_NONE) {
-		struct conn *c = &cs->slot[id];
-
-		id = cs->hub.reader[id].stuck_next;
-		if (now - c->moved_ms >= HOLD_MS)
-			conn_overtaken(cs, c);
+	while (id != HUB_NONE && !hub_has_room(&cs->hub)) {
+		next = cs->hub.reader[id].stuck_next;
+		if (!moved(cs, &cs->slot[id]))
+			conn_overtaken(cs, &cs->slot[id]);
+		else if (next == HUB_NONE)
+			return;			/* this record is still waited for */
+		id = next != HUB_NONE ? next : hub_first_stuck(&cs->hub);
 	}
 }
 

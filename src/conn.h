@@ -52,6 +52,7 @@ struct conn {
 	bool     deaf;			/* the peer broke the framing: input means nothing more */
 	bool     peer_closed;		/* its close frame has come */
 	uint32_t heard_ms, moved_ms;	/* last sign of life; last byte that its socket took */
+	uint32_t queued;		/* bytes that its socket held when last asked */
 	uint64_t skip;			/* CLOSING: bytes of a payload still to throw away */
 	int64_t  end_ms;		/* OPEN: when it must end, monotonic */
 	struct conn_peer peer;

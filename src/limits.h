@@ -31,8 +31,11 @@
 #define LINGER_MS 3000		/* for a peer to take its close frame or reply and go */
 #define SHUTDOWN_MS 1500	/* the same when all of sluice ends */
 #define HOLD_MS 10000		/* --slow wait: without progress for so long, a client goes */
+#define TICK_MS 250		/* between looks at what no event tells */
 #define RETRY_MIN_MS 250	/* reconnecting sources: the first delay, doubled up to */
 #define RETRY_MAX_MS 30000
+#define KEEPALIVE_S 60		/* a silent writer is asked for a sign, then every quarter, 4 times */
+#define CLIENTS_DEFAULT 65536	/* of --max-clients, however many descriptors there may be */
 #define QUIET_MS 60000		/* between two log lines about a lack of descriptors */
 
 #endif

@@ -25,7 +25,7 @@ static inline void *memory_take(size_t n, size_t size)
 	void *p = MAP_FAILED;
 
 	if (!__builtin_mul_overflow(n, size, &len))
-		p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (p == MAP_FAILED)
 		fatal(1, "not enough memory; a smaller --max-clients or --buffer takes less", NULL);
 	return p;

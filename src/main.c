@@ -10,6 +10,7 @@
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -43,8 +44,10 @@ struct server {
 	struct listener listener[ALL_LISTENERS];
 	uint32_t nlisteners;
 	uint32_t tick_id;		/* of the wheel: while a source is held up */
+	uint32_t accept_id;		/* of the wheel: to listen again */
 	int      epfd, sigfd;
 	bool     accepting;
+	int64_t  start_ms;		/* monotonic */
 	int64_t  quiet_until_ms;	/* no line about descriptors before this */
 	int64_t  stop_ms;		/* when ending: the last moment */
 };
@@ -63,6 +66,7 @@ static void tell_time(struct server *s)
 {
 	s->conns.mono_ms = s->sources.mono_ms = clock_ms(CLOCK_MONOTONIC);
 	s->conns.wall_ms = clock_ms(CLOCK_REALTIME);
+	s->admit.uptime_ms = s->conns.mono_ms - s->start_ms;
 }
 
 /* ---- start ---- */
@@ -184,11 +188,14 @@ static uint32_t clients_allowed(const struct options *o)
 		return 1000;
 	limit.rlim_cur = limit.rlim_max;
 	prlimit(0, RLIMIT_NOFILE, &limit, NULL);
-	const uint64_t all = limit.rlim_max < 1000000 ? limit.rlim_max : 1000000;
+	const uint64_t most = o->max_clients > CLIENTS_DEFAULT ? o->max_clients : CLIENTS_DEFAULT;
+	const uint64_t all = limit.rlim_max / 2 < most ? limit.rlim_max : most * 2;
 	const uint64_t shaking = o->max_pending < all / 16 ? o->max_pending : all / 16;
 	const uint64_t ours = 12 + o->listen.n * ADDRS_MAX + sources_inputs(o->spec, o->source.n);
 
-	return all > ours + shaking ? (uint32_t)(all - ours - shaking) : 1;
+	const uint64_t left = all > ours + shaking ? all - ours - shaking : 1;
+
+	return (uint32_t)(left < most ? left : most);
 }
 
 static void init_conns(struct server *s)
@@ -233,6 +240,7 @@ static void init_signals(struct server *s)
 	sigset_t set;
 
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);		/* a file over its limit is an error like others */
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
@@ -266,20 +274,22 @@ static void start(struct server *s)
 	s->epfd = epoll_create1(EPOLL_CLOEXEC);
 	if (s->epfd < 0)
 		fatal(1, "epoll: ", strerror(errno), NULL);
-	init_signals(s);
 	init_admit(s);
 	open_used(s);
 	init_conns(s);
 	s->sources.first_id = s->conns.nslots;
 	s->tick_id = s->sources.first_id + sources_inputs(o->spec, o->source.n);
-	wheel_init(&s->wheel, memory_take(s->tick_id + 1, sizeof *s->wheel.timer),
+	s->accept_id = s->tick_id + 1;
+	wheel_init(&s->wheel, memory_take(s->accept_id + 1, sizeof *s->wheel.timer),
 	    clock_ms(CLOCK_MONOTONIC));
+	s->start_ms = clock_ms(CLOCK_MONOTONIC);
 	tell_time(s);
 	for (unsigned i = 0; i < o->listen.n; i++)
 		listen_at(s, "listen", o->listen.s[i], false);
 	if (o->metrics)
 		listen_at(s, "metrics", o->metrics, true);
 	init_sources(s);
+	init_signals(s);		/* nothing from here on waits */
 	become(o->user);
 	log_listening(s);
 	if (geteuid() == 0 && !o->user)
@@ -324,7 +334,7 @@ static void feed(struct server *s, struct input *in)
 		source_settle(&s->sources, in);
 	} else {
 		source_hold(&s->sources, in);
-		wheel_set(&s->wheel, s->tick_id, s->conns.mono_ms + 250);
+		wheel_set(&s->wheel, s->tick_id, s->conns.mono_ms + TICK_MS);
 	}
 }
 
@@ -344,7 +354,7 @@ static void feed_held(struct server *s, struct input *in)
 /* Serve every source once. True: some have more already. */
 static bool feed_all(struct server *s)
 {
-	bool more = false;
+	bool more = false, held = false;
 
 	for (uint32_t i = 0; i < s->sources.n; i++) {
 		struct input *in = &s->sources.input[i];
@@ -354,7 +364,10 @@ static bool feed_all(struct server *s)
 		else if (in->ready)
 			feed(s, in);
 		more |= in->ready && !in->held;
+		held |= in->held;
 	}
+	if (!held)
+		s->conns.held_ms = -1;
 	return more;
 }
 
@@ -368,6 +381,7 @@ static void stop(struct server *s, const char *what)
 	for (uint32_t i = 0; i < s->nlisteners; i++)
 		close(s->listener[i].fd);
 	s->nlisteners = 0;
+	sources_stop(&s->sources);
 	s->stop_ms = s->conns.mono_ms + SHUTDOWN_MS;
 	conns_close_all(&s->conns, WHY_SHUTDOWN, true);
 }
@@ -378,9 +392,14 @@ static void reload(struct server *s)
 	struct keyring fresh = { .set = false };
 	uint8_t secret[SECRET_MAX];
 	size_t n;
-	const char *what = o->secret_file ?
-	    secret_read(secret, &n, o->secret_file, o->allow_weak_secret) : NULL;
+	struct stat st;
+	const char *what = NULL;
 
+	/* Only a start may wait for a FIFO. */
+	if (o->secret_file && stat(o->secret_file, &st) == 0 && !S_ISREG(st.st_mode))
+		what = "no regular file, and so read only once";
+	else if (o->secret_file)
+		what = secret_read(secret, &n, o->secret_file, o->allow_weak_secret);
 	if (what) {
 		log_msg(LOG_ERROR, "reload", "--secret-file ", o->secret_file, ": ", what,
 		    "; the old one stays", NULL);
@@ -422,6 +441,7 @@ static void on_listener(struct server *s, uint32_t i)
 	if (s->accepting)
 		watch_listeners(s, false);
 	s->conns.freed = false;
+	wheel_set(&s->wheel, s->accept_id, s->conns.mono_ms + TICK_MS);	/* it may be others' */
 }
 
 static void on_event(struct server *s, const struct epoll_event *e)
@@ -450,9 +470,11 @@ static void on_deadline(struct server *s, uint32_t id)
 		conn_deadline(&s->conns, id);
 	} else if (id < s->tick_id) {
 		source_deadline(&s->sources, id - s->sources.first_id);
+	} else if (id == s->accept_id) {
+		s->conns.freed = true;
 	} else if (s->conns.held_ms >= 0) {
 		conns_hold(&s->conns);
-		wheel_set(&s->wheel, id, s->conns.mono_ms + 250);
+		wheel_set(&s->wheel, id, s->conns.mono_ms + TICK_MS);
 	}
 }
 

@@ -14,7 +14,7 @@
 
 #define BACKLOG 1024	/* a burst of dashboards after a power cut; the kernel has its own bound */
 
-static const char *made[LISTENERS_MAX + SOURCES_MAX];
+static const char *made[LISTENERS_MAX + 1 + SOURCES_MAX];	/* one for --metrics */
 static unsigned nmade;
 
 struct parts {
@@ -96,7 +96,7 @@ static int try_bind(int type, const struct sockaddr *sa, socklen_t len, bool bot
 static bool stale(const struct sockaddr_un *sun)
 {
 	struct stat st;
-	const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	const bool dead = lstat(sun->sun_path, &st) == 0 && S_ISSOCK(st.st_mode) && fd >= 0 &&
 	    connect(fd, (const struct sockaddr *)sun, sizeof *sun) != 0 && errno == ECONNREFUSED;
 

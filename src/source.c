@@ -30,20 +30,20 @@ static const struct { speed_t code; uint32_t baud; } bauds[] = {
 static const char *parse_tty(struct source_spec *s, const char *arg)
 {
 	const char *comma = strrchr(arg, ',');
-	int64_t baud;
+	const size_t n = comma ? (size_t)(comma - arg) : strlen(arg);
+	int64_t baud = 0;
 
-	s->arg = arg;
+	if (n < 1 || n >= sizeof s->tty)
+		return "wanted tty:PATH[,BAUD], with a path of up to 127 bytes";
+	memcpy(s->tty, arg, n);
 	if (!comma)
-		return *arg ? NULL : "wanted tty:PATH[,BAUD]";
+		return NULL;
 	if (!text_read(&baud, comma + 1, strlen(comma + 1)))
 		baud = 0;
-	s->arg = strndup(arg, (size_t)(comma - arg));
-	for (size_t i = 0; i < sizeof bauds / sizeof *bauds; i++)
-		if (bauds[i].baud == baud && s->arg && *s->arg) {
+	for (size_t i = 0; i < sizeof bauds / sizeof *bauds && !s->baud; i++)
+		if (bauds[i].baud == baud)
 			s->baud = bauds[i].baud;
-			return NULL;
-		}
-	return "wanted tty:PATH[,BAUD] with a usual speed, 1200 to 4000000";
+	return s->baud ? NULL : "wanted a usual speed, 1200 to 4000000";
 }
 
 static const char *parse_kind(struct source_spec *s, const char *spec)
@@ -182,10 +182,21 @@ static void restart_cut(struct input *in)
 	cut_init(&in->cut, in->cut.buf, in->cut.framing, in->cut.max);
 }
 
+/* A peer that lost its power sends no FIN. No harm on a unix socket. */
+static void keepalive(int fd)
+{
+	static const struct { int level, name, value; } option[] = {
+		{ SOL_SOCKET, SO_KEEPALIVE, 1 }, { IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_S },
+		{ IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_S / 4 }, { IPPROTO_TCP, TCP_KEEPCNT, 4 },
+	};
+
+	for (size_t i = 0; i < sizeof option / sizeof *option; i++)
+		setsockopt(fd, option[i].level, option[i].name, &option[i].value, sizeof(int));
+}
+
 static void tcp_connect(struct sources *s, struct input *in)
 {
 	const struct net_addr *a = &in->addr[in->address++ % in->naddr];
-	const int on = 1;
 
 	restart_cut(in);
 	in->fd = socket(a->ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -193,7 +204,7 @@ static void tcp_connect(struct sources *s, struct input *in)
 		retry(s, in, strerror(errno));
 		return;
 	}
-	setsockopt(in->fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+	keepalive(in->fd);
 	in->connecting = true;
 	if (connect(in->fd, (const struct sockaddr *)&a->ss, a->len) != 0 && errno != EINPROGRESS)
 		retry(s, in, strerror(errno));
@@ -219,7 +230,7 @@ static void tcp_connected(struct sources *s, struct input *in)
 /* Raw mode, so that every byte comes as it is, and when it comes. */
 static int tty_open(const struct source_spec *spec)
 {
-	const int fd = open(spec->arg, O_RDONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+	const int fd = open(spec->tty, O_RDONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
 	struct termios t;
 
 	if (fd < 0)
@@ -348,6 +359,12 @@ void sources_open(struct sources *s, struct input *memory, const struct source_s
 
 /* ---- the loop's part ---- */
 
+void sources_stop(struct sources *s)
+{
+	for (uint32_t i = 0; i < s->n; i++)
+		unwatch(s, &s->input[i]);
+}
+
 static void accept_writers(struct sources *s, struct input *acceptor)
 {
 	struct input *in = acceptor;
@@ -365,10 +382,12 @@ static void accept_writers(struct sources *s, struct input *acceptor)
 		}
 		if (in->fd < 0)
 			return;
+		keepalive(in->fd);
 		restart_cut(in);
 		watch(s, in);
 	}
-	unwatch(s, acceptor);		/* all places are taken: the rest wait in the backlog */
+	unwatch(s, acceptor);		/* the rest wait in the backlog */
+	log_source(LOG_WARN, "source_error", acceptor, "all places for writers are taken");
 }
 
 /* A writer's place is free: its acceptors listen again. */

@@ -23,6 +23,7 @@ struct source_spec {
 	char subject[SUBJECT_MAX + 1];
 	const char *spec;	/* as written, for the log */
 	const char *arg;	/* PATH, HOST:PORT, ADDR */
+	char tty[128];		/* its path */
 	uint32_t baud;		/* tty: 0 leaves the speed alone */
 };
 
@@ -70,6 +71,9 @@ void sources_open(struct sources *s, struct input *memory, const struct source_s
 
 /* Log where those that listen do. */
 void sources_log(const struct sources *s);
+
+/* Nothing more is read. */
+void sources_stop(struct sources *s);
 
 /* What epoll or the wheel says about input i. */
 void source_event(struct sources *s, uint32_t i);

@@ -28,7 +28,8 @@ suite() {
 	passed=$((passed + p)) failed=$((failed + f))
 	if [ "$f" != 0 ]; then
 		echo "---- $name: $p passed, $f failed (status $status)"
-		tail -n 100 $out/log
+		grep -E '^(===|not ok|FAILED)' $out/log
+		tail -n 60 $out/log
 	else
 		grep 'skipped' $out/log | grep -v 'skipped 0'
 	fi

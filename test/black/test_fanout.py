@@ -1,7 +1,7 @@
 """One source, many clients: whole, in order, and nobody waits for another (--slow, --replay)."""
-import random, selectors, socket, struct, threading, time
+import os, random, select, selectors, socket, struct, threading, time
 import black
-from black import CLOSE, PING, TEXT, frame
+from black import CLOSE, PING, TEXT, frame, until
 
 
 def framed(messages):
@@ -263,6 +263,32 @@ class Slow(black.Case):
             self.assertEqual(m[8:].strip(b"."), b"")
             self.assertGreater(int(m[:8]), last)
             last = int(m[:8])
+
+    def test_wait_of_two(self):
+        """One source is held up, another gets a line through: the ten seconds still end."""
+        a, b = self.path("a"), self.path("b")
+        s = self.server("--slow", "wait", "--source", f"fifo:{a}", "--source", f"fifo:{b}")
+        slow = s.ws(rcvbuf=4096)
+        fa, fb = (os.open(p, os.O_WRONLY | os.O_NONBLOCK) for p in (a, b))
+        line, end = b"." * 999 + b"\n", time.monotonic() + 1
+
+        def full():                          # the pipe stays full for a while
+            nonlocal end
+            try:
+                os.write(fa, line)
+                end = time.monotonic() + 1
+            except BlockingIOError:
+                time.sleep(0.01)
+            return time.monotonic() > end
+        until(full, "a source that is held up")
+        got = len(slow.buf)
+        while len(slow.buf) < got + (1 << 15):
+            slow.fill(4096)
+        os.write(fb, b"through\n")
+        s.wait_log(event="close", reason="too_slow")
+        until(lambda: os.write(fa, line) if select.select([], [fa], [], 0)[1] else 0, "the source goes on")
+        os.close(fa)
+        os.close(fb)
 
     def test_wait(self):
         """The source is held up until it has caught up: nothing is lost, to nobody."""

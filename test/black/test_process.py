@@ -1,5 +1,5 @@
 """The process: signals, reload, limits, the log, metrics, memory (contract 1 and 5)."""
-import os, pwd, re, select, signal, socket, subprocess, threading, time
+import os, pwd, re, resource, select, signal, socket, subprocess, threading, time
 import black
 from black import CLOSE, PING, PONG, SECRET, frame, mint, request, until
 
@@ -205,6 +205,17 @@ class Crowd(black.Case):
                         f"unix:{self.tmp}/m", wrap=["sh", "-c", 'ulimit -n 48; exec "$@"', "sh"])
         self.fill_table(s)
         self.metrics(s, f"{self.tmp}/m")
+
+    def test_descriptors_come_back(self):
+        """None to be had, and no connection whose end would give one: it listens again."""
+        s = self.server()
+        few = len(os.listdir(f"/proc/{s.pid}/fd"))
+        was = resource.prlimit(s.pid, resource.RLIMIT_NOFILE, (few, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+        waiting = s.raw()
+        s.wait_log(event="config", msg="accept: Too many open files; waiting for a connection to end")
+        resource.prlimit(s.pid, resource.RLIMIT_NOFILE, was)
+        self.assertEqual(s.ask().reply().status, 101)
+        waiting.sock.close()
 
     def fill_table(self, s):
         for _ in range(2):

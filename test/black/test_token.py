@@ -439,6 +439,13 @@ class Times(black.Case):
         self.clock.set(self.T + 1)
         self.ask(s)
 
+    def test_clock_set_after_start(self):
+        """What was let in before a restart is refused, though this start saw no clock."""
+        s = self.at(start=1000000)
+        self.clock.set(self.T)
+        self.ask(s, "issued_before_start", iat=self.T - 60, exp=self.T + 60)
+        self.ask(s, iat=self.T + 1, exp=self.T + 60)
+
     def test_clock_steps_back(self):
         """What the ring has let go stays used, whatever the clock says."""
         T, s = self.T, self.at()
