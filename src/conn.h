@@ -45,12 +45,12 @@ struct conn {
 	uint8_t  in_len;		/* bytes of a frame not all here, in cold.in */
 	uint16_t out_len, out_off;	/* control frames that wait, in cold.out */
 	uint16_t code;			/* close code for the log */
-	bool     metrics;		/* came in on --metrics */
-	bool     blocked;		/* the socket was full; EPOLLOUT will come */
-	bool     joined;		/* a reader in the hub */
-	bool     slow;			/* was overtaken, and has not caught up since */
-	bool     deaf;			/* the peer broke the framing: input means nothing more */
-	bool     peer_closed;		/* its close frame has come */
+	bool     metrics : 1;		/* came in on --metrics */
+	bool     blocked : 1;		/* the socket was full; EPOLLOUT will come */
+	bool     joined : 1;		/* a reader in the hub */
+	bool     slow : 1;		/* was overtaken, and has not caught up since */
+	bool     deaf : 1;			/* the peer broke the framing: input means nothing more */
+	bool     peer_closed : 1;	/* its close frame has come */
 	uint32_t heard_ms, moved_ms;	/* last sign of life; last byte that its socket took */
 	uint32_t queued;		/* bytes that its socket held when last asked */
 	uint64_t skip;			/* CLOSING: bytes of a payload still to throw away */
