@@ -11,19 +11,23 @@
 
 enum why http_head_end(size_t *seen, const uint8_t *in, size_t n)
 {
-	for (size_t i = *seen; i < n; i++) {
-		if (i >= HEAD_MAX)
-			return WHY_HEAD_TOO_LARGE;
-		if (in[i] == '\n' ? i == 0 || in[i - 1] != '\r' : i > 0 && in[i - 1] == '\r')
+	const size_t end = n < HEAD_MAX ? n : HEAD_MAX;
+
+	for (size_t i = *seen; i < end; i++) {
+		const bool after_cr = i > 0 && in[i - 1] == '\r', lf = in[i] == '\n';
+
+		if (in[i] >= ' ' && in[i] != 0x7f && !after_cr)
+			continue;
+		if (lf != after_cr)
 			return WHY_BAD_REQUEST;		/* 2.2: CR and LF only as a pair */
-		if ((in[i] < ' ' && in[i] != '\t' && in[i] != '\r' && in[i] != '\n') || in[i] == 0x7f)
+		if (!lf && in[i] != '\t' && in[i] != '\r')
 			return WHY_BAD_REQUEST;		/* RFC 9110 5.5 */
-		if (in[i] == '\n' && i >= 3 && in[i - 2] == '\n') {
+		if (lf && i >= 3 && in[i - 2] == '\n') {
 			*seen = i + 1;
 			return WHY_OK;
 		}
 	}
-	*seen = n;
+	*seen = end;
 	return n < HEAD_MAX ? WHY_MORE : WHY_HEAD_TOO_LARGE;
 }
 
