@@ -30,5 +30,8 @@ echo "Anyone with that link can watch until it expires. Another port: PORT=8081 
 echo
 
 # The link may be opened again, which a token for one connection would not allow.
-sh demo/load.sh | ./sluice --listen ":$port" --secret-file "$dir/secret" --token-use many \
+user=
+[ "$(id -u)" != 0 ] || user="--user nobody"
+# shellcheck disable=SC2086
+sh demo/load.sh | ./sluice --listen ":$port" --secret-file "$dir/secret" --token-use many $user \
 	--page --replay 120
