@@ -411,29 +411,40 @@ enum why conn_publish(struct conns *cs, uint32_t subject, const uint8_t *p, size
 	return WHY_OK;
 }
 
-/* Has its peer taken anything of late? EPOLLOUT comes only when a third of the send buffer is
- * free, so the bytes in it are asked for. */
-static bool moved(const struct conns *cs, struct conn *c)
+/* What have the peers of those who are stuck taken? EPOLLOUT comes only when a third of a send
+ * buffer is free, so the bytes in it are asked for. */
+static void look_at_stuck(struct conns *cs)
 {
-	int queued = 0;
+	const struct hub *h = &cs->hub;
 
-	ioctl(c->fd, SIOCOUTQ, &queued);
-	if ((uint32_t)queued < c->queued)
-		c->moved_ms = (uint32_t)cs->mono_ms;
-	c->queued = (uint32_t)queued;
-	return (uint32_t)cs->mono_ms - c->moved_ms < HOLD_MS;
+	for (uint64_t i = h->ring.tail; i < h->ring.head; i++) {
+		uint32_t id = ring_at(&h->ring, i)->first_stuck;
+
+		for (; id != HUB_NONE; id = h->reader[id].stuck_next) {
+			struct conn *c = &cs->slot[id];
+			int queued = 0;
+
+			ioctl(c->fd, SIOCOUTQ, &queued);
+			if ((uint32_t)queued < c->queued)
+				c->moved_ms = (uint32_t)cs->mono_ms;
+			c->queued = (uint32_t)queued;
+		}
+	}
 }
 
 void conns_hold(struct conns *cs)
 {
-	uint32_t id = hub_first_stuck(&cs->hub), next;
+	uint32_t id, next;
 
+	look_at_stuck(cs);
 	if (cs->mono_ms - cs->held_ms < HOLD_MS)
 		return;
-	while (id != HUB_NONE && !hub_has_room(&cs->hub)) {
+	for (id = hub_first_stuck(&cs->hub); id != HUB_NONE && !hub_has_room(&cs->hub);) {
+		struct conn *c = &cs->slot[id];
+
 		next = cs->hub.reader[id].stuck_next;
-		if (!moved(cs, &cs->slot[id]))
-			conn_overtaken(cs, &cs->slot[id]);
+		if ((uint32_t)cs->mono_ms - c->moved_ms >= HOLD_MS)
+			conn_overtaken(cs, c);
 		else if (next == HUB_NONE)
 			return;			/* this record is still waited for */
 		id = next != HUB_NONE ? next : hub_first_stuck(&cs->hub);

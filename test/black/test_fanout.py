@@ -290,6 +290,25 @@ class Slow(black.Case):
         os.close(fa)
         os.close(fb)
 
+    def test_wait_for_a_trickle(self):
+        """Progress is progress, however little: too little for the socket to become writable."""
+        s = self.server("--slow", "wait")
+        slow, stop = s.ws(rcvbuf=4096), threading.Event()
+
+        def feed():
+            while not stop.is_set():
+                if select.select([], [s.proc.stdin], [], 0.1)[1]:
+                    os.write(s.proc.stdin.fileno(), (b"." * 99 + b"\n") * 40)
+        t = threading.Thread(target=feed, daemon=True)
+        t.start()
+        end = time.monotonic() + 16
+        while time.monotonic() < end:
+            self.assertTrue(slow.fill(600), "it was closed")
+            time.sleep(0.2)
+        stop.set()
+        t.join()
+        self.assertEqual(s.log(event="slow"), [])
+
     def test_wait(self):
         """The source is held up until it has caught up: nothing is lost, to nobody."""
         s = self.server("--slow", "wait", "--buffer", "256K")
