@@ -301,7 +301,7 @@ class Slow(black.Case):
                     os.write(s.proc.stdin.fileno(), (b"." * 99 + b"\n") * 40)
         t = threading.Thread(target=feed, daemon=True)
         t.start()
-        end = time.monotonic() + 16
+        end = time.monotonic() + 24
         while time.monotonic() < end:
             self.assertTrue(slow.fill(600), "it was closed")
             time.sleep(0.2)
