@@ -232,6 +232,19 @@ const delay = async page => {
 	return +/in (\d+) s/.exec(await text(page, 'next'))[1];
 };
 
+/* On to that state, by as many tries as it takes: one may fail on a busy machine. */
+async function tryUntil(page, name) {
+	for (let n = 0; n < 10; n++) {
+		const next = await page.waitForFunction(want => document.documentElement.dataset.state === want ||
+			/in (\d+) s/.exec(document.getElementById('next').textContent)?.[1], name);
+		const seconds = await next.jsonValue();
+		if (seconds === true)
+			return;
+		await page.clock.fastForward(1000 * seconds);
+	}
+	assert.fail(`not ${name} after 10 tries`);
+}
+
 async function tryNow(page) {
 	const failed = page.waitForEvent('requestfailed');
 	await page.clock.fastForward(1000 * await delay(page));
@@ -251,8 +264,7 @@ test('a shutdown: growing delays, then refused when the token was for one connec
 	}
 	assert.equal(page.sockets.length, 1, 'a dead server is asked without the token');
 	const again = await serve(t, ['--secret-file', SECRET], s.port);
-	await page.clock.fastForward(1000 * await delay(page));
-	await state(page, 'refused');
+	await tryUntil(page, 'refused');
 	assert.match(await text(page, 'why'), /shut down.*not let this link in again.*new link/);
 	await again.log(/event=reject/);
 	await page.clock.fastForward('10:00');
@@ -266,8 +278,7 @@ test('a shutdown: back by itself when the token is for many', async t => {
 	await state(page, 'reconnecting');
 	await tryNow(page);
 	await serve(t, many, s.port);
-	await page.clock.fastForward(1000 * await delay(page));
-	await state(page, 'connected');
+	await tryUntil(page, 'connected');
 });
 
 test('the list: Space, the button, scrolling up', async t => {
