@@ -42,7 +42,9 @@
 	W(ISSUED_BEFORE_START, "issued_before_start",  401, 4401) \
 	W(TOKEN_USED,          "token_used",           401, 4401) \
 	W(RING_FULL,           "ring_full",            503, 1013) \
-	/* the end of a connection that was let in */ \
+	/* a connection that was let in: what it may not have, and its end */ \
+	W(RENEWAL_MISMATCH,    "renewal_mismatch",     401, 4401) \
+	W(TOO_MANY_SUBSCRIPTIONS, "too_many_subscriptions", 0, 1008) \
 	W(SESSION_ENDED,       "session_ended",          0, 4401) \
 	W(SHUTDOWN,            "shutdown",             503, 1001) \
 	W(TOO_SLOW,            "too_slow",               0, 1013) \
@@ -55,6 +57,8 @@
 	W(WS_OPCODE,           "ws_opcode",              0, 1002) \
 	W(WS_CONTROL,          "ws_control_frame",       0, 1002) \
 	W(WS_LENGTH,           "ws_length",              0, 1002) \
+	W(WS_FRAGMENT,         "ws_fragmentation",       0, 1002) \
+	W(WS_TYPE,             "ws_wrong_type",          0, 1003) \
 	W(WS_CLOSE,            "ws_close_payload",       0, 1002) \
 	W(WS_UTF8,             "ws_not_utf8",            0, 1007)
 
