@@ -3,16 +3,13 @@
 
 #include "utf8.h"
 
-/* The length of the sequence that begins at p, or, with *ok false, of the maximal
- * subpart of one: at least 1. p < end. */
-static size_t take(const uint8_t *p, const uint8_t *end, bool *ok)
+size_t utf8_take(const uint8_t *p, size_t n, bool *ok)
 {
-	const size_t room = (size_t)(end - p);
 	const uint8_t c = p[0];
 	size_t len;
 
 	*ok = c < 0x80;
-	if (c < 0xc2 || c > 0xf4 || room < 2)
+	if (c < 0xc2 || c > 0xf4 || n < 2)
 		return 1;
 	len = c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
 
@@ -24,7 +21,7 @@ static size_t take(const uint8_t *p, const uint8_t *end, bool *ok)
 	if (p[1] < low || p[1] > high)
 		return 1;
 	for (size_t i = 2; i < len; i++)
-		if (i == room || (p[i] & 0xc0) != 0x80)
+		if (i == n || (p[i] & 0xc0) != 0x80)
 			return i;
 	*ok = true;
 	return len;
@@ -63,9 +60,53 @@ bool utf8_valid(const uint8_t *p, size_t n)
 
 	while (ok && (p = skip_ascii(p, end)) < end)
 		do
-			p += take(p, end, &ok);
+			p += utf8_take(p, (size_t)(end - p), &ok);
 		while (ok && p < end && *p >= 0x80);
 	return ok;
+}
+
+/* What may come next, and the state after that. 4 to 7 follow a first byte whose second tells
+ * overlong forms, surrogates and what is over U+10FFFF. */
+static const struct { uint8_t low, high, next; } steps[] = {
+	{ 0, 0, 0 },		/* at a boundary: see first() */
+	{ 0x80, 0xbf, 0 }, { 0x80, 0xbf, 1 }, { 0x80, 0xbf, 2 },
+	{ 0xa0, 0xbf, 1 },	/* after E0 */
+	{ 0x80, 0x9f, 1 },	/* ED */
+	{ 0x90, 0xbf, 2 },	/* F0 */
+	{ 0x80, 0x8f, 2 },	/* F4 */
+};
+
+/* The state after the first byte of a sequence of several, or 0. */
+static uint8_t first(uint8_t c)
+{
+	if (c < 0xc2 || c > 0xf4)
+		return 0;
+	if (c < 0xe0)
+		return 1;
+	if (c < 0xf0)
+		return c == 0xe0 ? 4 : c == 0xed ? 5 : 2;
+	return c == 0xf0 ? 6 : c == 0xf4 ? 7 : 3;
+}
+
+bool utf8_step(uint8_t *state, const uint8_t *p, size_t n)
+{
+	const uint8_t *const end = n > 0 ? p + n : p;
+	uint8_t s = *state;
+
+	for (; p < end; p++) {
+		if (s != 0) {
+			if (*p < steps[s].low || *p > steps[s].high)
+				return false;
+			s = steps[s].next;
+		} else if (*p >= 0x80) {
+			if ((s = first(*p)) == 0)
+				return false;
+		} else {
+			p = skip_ascii(p, end) - 1;
+		}
+	}
+	*state = s;
+	return true;
 }
 
 size_t utf8_replaced_len(const uint8_t *in, size_t n)
@@ -74,7 +115,7 @@ size_t utf8_replaced_len(const uint8_t *in, size_t n)
 
 	while (i < n) {
 		bool ok;
-		const size_t k = take(in + i, in + n, &ok);
+		const size_t k = utf8_take(in + i, n - i, &ok);
 
 		len += ok ? k : 3;
 		i += k;
@@ -88,7 +129,7 @@ void utf8_replace(uint8_t *out, const uint8_t *in, size_t n)
 
 	while (i < n) {
 		bool ok;
-		const size_t k = take(in + i, in + n, &ok);
+		const size_t k = utf8_take(in + i, n - i, &ok);
 
 		memcpy(out, ok ? in + i : (const uint8_t *)"\xef\xbf\xbd", ok ? k : 3);
 		out += ok ? k : 3;

@@ -12,6 +12,15 @@
 
 bool utf8_valid(const uint8_t *p, size_t n);
 
+/* The same for a text that comes in pieces. *state is 0 before the first, and again at each
+ * boundary of code points: the whole was valid if every step was and it is 0 at the end. False
+ * at the first byte after which no text can be right; *state then means nothing. */
+bool utf8_step(uint8_t *state, const uint8_t *p, size_t n);
+
+/* The length of the sequence that p[0..n) begins with, n > 0; *ok false: of the maximal subpart
+ * of an ill-formed one, at least 1. */
+size_t utf8_take(const uint8_t *p, size_t n, bool *ok);
+
 /* The length of in[0..n) once every maximal subpart of an ill-formed sequence (Unicode
  * 15, 3.9, "U+FFFD Substitution of Maximal Subparts") is U+FFFD, three bytes long: what a
  * browser's TextDecoder and Python's errors="replace" do. Equal to n only if nothing is
