@@ -503,47 +503,48 @@ bool json_milli(const struct json *j, int64_t *out, bool up)
 	return true;
 }
 
-struct sink {
-	char *out;
-	size_t cap, n;
-};
-
-static void put(struct sink *s, char c)
-{
-	if (s->n < s->cap)
-		s->out[s->n] = c;
-	s->n++;
-}
-
-static void put_quoted(struct sink *s, uint8_t c)
+size_t json_escape(char out[JSON_ESCAPE_MAX], uint8_t c)
 {
 	static const char hex[] = "0123456789abcdef";
 	static const char from[] = "\"\\\b\f\n\r\t", to[] = "\"\\bfnrt";
 
 	for (size_t i = 0; i < sizeof from - 1; i++) {
 		if (c == (uint8_t)from[i]) {
-			put(s, '\\');
-			put(s, to[i]);
-			return;
+			out[0] = '\\';
+			out[1] = to[i];
+			return 2;
 		}
 	}
 	if (c >= 0x20) {
-		put(s, (char)c);
-		return;
+		out[0] = (char)c;
+		return 1;
 	}
-	for (const char *u = "\\u00"; *u != '\0'; u++)
-		put(s, *u);
-	put(s, hex[c >> 4]);
-	put(s, hex[c & 15]);
+	memcpy(out, "\\u00", 4);
+	out[4] = hex[c >> 4];
+	out[5] = hex[c & 15];
+	return 6;
+}
+
+struct sink {
+	char *out;
+	size_t cap, n;
+};
+
+static void put(struct sink *s, const char *p, size_t n)
+{
+	for (; n > 0; p++, n--, s->n++)
+		if (s->n < s->cap)
+			s->out[s->n] = *p;
 }
 
 size_t json_quote(char *out, size_t cap, const char *s, size_t n)
 {
 	struct sink k = { out, cap, 0 };
+	char one[JSON_ESCAPE_MAX];
 
-	put(&k, '"');
-	for (size_t i = 0; i < n; i++)
-		put_quoted(&k, (uint8_t)s[i]);
-	put(&k, '"');
+	put(&k, "\"", 1);
+	for (; n > 0; s++, n--)
+		put(&k, one, json_escape(one, (uint8_t)*s));
+	put(&k, "\"", 1);
 	return k.n;
 }

@@ -60,4 +60,8 @@ bool json_milli(const struct json *j, int64_t *out, bool up);
  * length; writes nothing past cap, so that a length over cap means that it did not fit. */
 size_t json_quote(char *out, size_t cap, const char *s, size_t n);
 
+/* How a byte of UTF-8 stands in a JSON string: itself, or its shortest escape. */
+#define JSON_ESCAPE_MAX 6u
+size_t json_escape(char out[JSON_ESCAPE_MAX], uint8_t c);
+
 #endif
