@@ -497,7 +497,7 @@ static void refuse(struct conns *cs, struct conn *c, enum why why, const struct 
 	log_conn(LOG_INFO, "reject", c);
 	log_text("reason", why_text(why));
 	log_asked(r, jwt);
-	const size_t n = http_refusal(out, why, r && r->token.p);
+	const size_t n = http_refusal(out, why, r && r->token.p, (struct span){ NULL, 0 });
 	const size_t body = strlen(why_text(why)) + 1;		/* RFC 9110 9.3.2: not for a HEAD */
 
 	reply(cs, c, out, r && r->method == HTTP_HEAD ? n - body : n, NULL, 0);
@@ -508,7 +508,7 @@ static void request_metrics(struct conns *cs, struct conn *c, const struct http_
 	char head[HTTP_REPLY_MAX], body[METRICS_MAX];
 	size_t n;
 
-	if (r->method == HTTP_OTHER) {
+	if (r->method > HTTP_HEAD) {
 		refuse(cs, c, WHY_METHOD_NOT_ALLOWED, r, NULL);
 		return;
 	}
@@ -621,7 +621,7 @@ static void request_upgrade(struct conns *cs, struct conn *c, const struct http_
 		return;
 	}
 	ws_accept(accept, r->key.p, r->key.n);
-	const size_t n = http_switch(out, accept, r->bearer);
+	const size_t n = http_switch(out, accept, r->bearer ? "bearer" : NULL);
 
 	conn_open(cs, c, r, &jwt);
 	if (send(c->fd, out, n, MSG_NOSIGNAL) != (ssize_t)n)
@@ -638,7 +638,7 @@ static void request(struct conns *cs, struct conn *c, uint8_t *head, size_t n)
 		refuse(cs, c, WHY_BAD_REQUEST, NULL, NULL);
 	else if (c->metrics)
 		request_metrics(cs, c, &r);
-	else if (cs->config.page && !r.upgrade && r.method != HTTP_OTHER && r.path.n == 1)
+	else if (cs->config.page && !r.upgrade && r.method <= HTTP_HEAD && r.path.n == 1)
 		request_page(cs, c, &r);
 	else
 		request_upgrade(cs, c, &r);

@@ -31,10 +31,18 @@ enum why http_head_end(size_t *seen, const uint8_t *in, size_t n)
 	return n < HEAD_MAX ? WHY_MORE : WHY_HEAD_TOO_LARGE;
 }
 
-static bool is_token_char(char c)	/* RFC 9110 5.6.2 */
+bool http_token_char(uint8_t c)
 {
 	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
 	    (c && strchr("!#$%&'*+-.^_`|~", c));
+}
+
+static bool is_token(struct span s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if (!http_token_char((uint8_t)s.p[i]))
+			return false;
+	return s.n > 0;
 }
 
 static bool span_is(struct span s, const char *text)
@@ -85,7 +93,7 @@ static bool list_has(struct span list, const char *text)	/* RFC 9110 5.6.1 */
 	return false;
 }
 
-static int hex(uint8_t c)
+int http_hex(uint8_t c)
 {
 	if (c >= '0' && c <= '9')
 		return c - '0';
@@ -102,9 +110,9 @@ static bool percent_decode(struct span *s, char *p, const char *deny)
 		char c = p[i];
 
 		if (c == '%') {
-			if (s->n - i < 3 || hex((uint8_t)p[i + 1]) < 0 || hex((uint8_t)p[i + 2]) < 0)
+			if (s->n - i < 3 || http_hex((uint8_t)p[i + 1]) < 0 || http_hex((uint8_t)p[i + 2]) < 0)
 				return false;
-			c = (char)(hex((uint8_t)p[i + 1]) << 4 | hex((uint8_t)p[i + 2]));
+			c = (char)(http_hex((uint8_t)p[i + 1]) << 4 | http_hex((uint8_t)p[i + 2]));
 			if (!c || strchr(deny, c))
 				return false;
 			i += 2;
@@ -117,14 +125,13 @@ static bool percent_decode(struct span *s, char *p, const char *deny)
 
 /* What one request may hold once. */
 enum once { ONCE_HOST, ONCE_KEY, ONCE_VERSION, ONCE_ORIGIN, ONCE_AUTH, ONCE_TOKEN, ONCE_REPLAY,
-	ONCE_SINCE };
+	ONCE_SINCE, ONCE_EVENT, ONCE_LENGTH, ONCE_CODING, ONCE_EXPECT };
 
 struct parse {
 	struct http_req *r;
 	char    *base;		/* of the head, for decoding in place */
 	unsigned once;
-	bool     te, body;	/* Transfer-Encoding, or a Content-Length other than 0 */
-	bool     upgrade, connection, after_bearer;
+	bool     upgrade, connection, close, after_bearer;
 };
 
 static bool once(struct parse *p, enum once what)
@@ -152,9 +159,9 @@ static bool host_valid(struct span host)
 	for (size_t i = v6; i < host.n - v6; i++) {
 		const char c = host.p[i];
 
-		if (v6 ? hex((uint8_t)c) < 0 && c != ':' && c != '.' : c == '.' ?
+		if (v6 ? http_hex((uint8_t)c) < 0 && c != ':' && c != '.' : c == '.' ?
 		    i == 0 || host.p[i - 1] == '.' : c == '*' ? i > 0 || host.n < 3 || host.p[1] != '.' :
-		    !is_token_char(c) || strchr("#%^`|", c))
+		    !http_token_char((uint8_t)c) || strchr("#%^`|", c))
 			return false;
 	}
 	return host.n > 0;
@@ -247,16 +254,15 @@ static bool parse_request_line(struct parse *p, struct span line)
 {
 	struct span method, target;
 
-	if (!cut(&method, &line, ' ') || !cut(&target, &line, ' ') || !line.p || !method.n)
+	if (!cut(&method, &line, ' ') || !cut(&target, &line, ' ') || !line.p ||
+	    !is_token(method))
 		return false;
-	for (size_t i = 0; i < method.n; i++)
-		if (!is_token_char(method.p[i]))
-			return false;
 	if (line.n != 8 || memcmp(line.p, "HTTP/1.", 7) != 0 || line.p[7] < '0' || line.p[7] > '9')
 		return false;			/* 2.3 */
 	p->r->minor = line.p[7] != '0';
 	p->r->method = span_equal(method, "GET") ? HTTP_GET :
-	    span_equal(method, "HEAD") ? HTTP_HEAD : HTTP_OTHER;
+	    span_equal(method, "HEAD") ? HTTP_HEAD : span_equal(method, "POST") ? HTTP_POST :
+	    span_equal(method, "OPTIONS") ? HTTP_OPTIONS : HTTP_OTHER;
 	return parse_target(p, target);
 }
 
@@ -269,9 +275,8 @@ static bool field_protocol(struct parse *p, struct span list)
 		item = trim(item);
 		if (!item.n)
 			continue;
-		for (size_t i = 0; i < item.n; i++)
-			if (!is_token_char(item.p[i]))
-				return false;
+		if (!is_token(item))
+			return false;
 		if (p->after_bearer) {
 			p->after_bearer = false;
 			if (!set_once(p, ONCE_TOKEN, &p->r->token, item))
@@ -280,6 +285,10 @@ static bool field_protocol(struct parse *p, struct span list)
 			if (p->r->bearer)
 				return false;
 			p->r->bearer = p->after_bearer = true;
+		} else if (span_equal(item, "sluice.v1")) {
+			if (p->r->v1)
+				return false;
+			p->r->v1 = true;
 		}
 	}
 	return true;
@@ -299,14 +308,40 @@ static bool field_authorization(struct parse *p, struct span value)
 	return set_once(p, ONCE_TOKEN, &p->r->token, trim(rest));
 }
 
+/* 6.3: no list, and not the same one again. */
 static bool field_length(struct parse *p, struct span value)
 {
-	int64_t n;
+	return once(p, ONCE_LENGTH) && text_read(&p->r->length, value.p, value.n);
+}
 
-	if (!text_read(&n, value.p, value.n))
-		return false;			/* 6.3: also a list of them */
-	p->body |= n > 0;
-	return true;
+/* 6.1: the one coding that we know, once. */
+static bool field_coding(struct parse *p, struct span value)
+{
+	p->r->chunked = true;
+	return once(p, ONCE_CODING) && span_is(value, "chunked");
+}
+
+static bool field_expect(struct parse *p, struct span value)	/* RFC 9110 10.1.1 */
+{
+	p->r->expect = true;
+	return once(p, ONCE_EXPECT) && span_is(value, "100-continue");
+}
+
+/* RFC 9110 12.5.1: the media type, less its parameters and weight. */
+static void field_accept(struct parse *p, struct span list)
+{
+	struct span item, type;
+
+	while (cut(&item, &list, ',')) {
+		cut(&type, &item, ';');
+		p->r->events |= span_is(trim(type), "text/event-stream");
+	}
+}
+
+static void field_connection(struct parse *p, struct span list)
+{
+	p->connection |= list_has(list, "upgrade");
+	p->close |= list_has(list, "close");
 }
 
 static bool field_host(struct parse *p, struct span value)
@@ -331,16 +366,22 @@ static bool field(struct parse *p, struct span name, struct span value)
 		return field_protocol(p, value);
 	if (span_is(name, "origin"))
 		return set_once(p, ONCE_ORIGIN, &r->origin, value);
+	if (span_is(name, "last-event-id"))
+		return set_once(p, ONCE_EVENT, &r->since, value);
 	if (span_is(name, "authorization"))
 		return field_authorization(p, value);
 	if (span_is(name, "content-length"))
 		return field_length(p, value);
 	if (span_is(name, "transfer-encoding"))
-		p->te = true;
+		return field_coding(p, value);
+	if (span_is(name, "expect"))
+		return field_expect(p, value);
+	if (span_is(name, "accept"))
+		field_accept(p, value);
 	if (span_is(name, "upgrade"))
 		p->upgrade |= list_has(value, "websocket");
 	if (span_is(name, "connection"))
-		p->connection |= list_has(value, "upgrade");
+		field_connection(p, value);
 	return true;
 }
 
@@ -349,12 +390,17 @@ static bool parse_field(struct parse *p, struct span line)
 	struct span name, value = line;
 
 	cut(&name, &value, ':');
-	if (!value.p || !name.n)
+	if (!value.p || !is_token(name))	/* 5.1, 5.2: no space before the colon, no folding */
 		return false;
-	for (size_t i = 0; i < name.n; i++)	/* 5.1, 5.2: no space before the colon, no folding */
-		if (!is_token_char(name.p[i]))
-			return false;
 	return field(p, name, trim(value));
+}
+
+/* Is it clear where the body ends, and may there be one? */
+static bool body_valid(const struct http_req *r)
+{
+	if (r->chunked && (r->length >= 0 || !r->minor))
+		return false;			/* 6.1, 6.3: somebody reads it otherwise */
+	return r->method == HTTP_POST || r->method == HTTP_OTHER || (!r->chunked && r->length <= 0);
 }
 
 enum why http_parse(struct http_req *r, uint8_t *head, size_t n)
@@ -362,7 +408,7 @@ enum why http_parse(struct http_req *r, uint8_t *head, size_t n)
 	struct parse p = { .r = r, .base = (char *)head };
 	struct span rest = { (char *)head, n - 2 }, line;	/* less the empty line */
 
-	*r = (struct http_req){ .replay = -1 };
+	*r = (struct http_req){ .replay = -1, .length = -1 };
 	cut(&line, &rest, '\n');
 	line.n--;				/* its CR */
 	if (n < 4 || !parse_request_line(&p, line))
@@ -372,11 +418,13 @@ enum why http_parse(struct http_req *r, uint8_t *head, size_t n)
 		if (!parse_field(&p, line))
 			return WHY_BAD_REQUEST;
 	}
-	if ((p.te || p.body) && r->method != HTTP_OTHER)
-		return WHY_BAD_REQUEST;		/* no body on a GET or an upgrade */
+	if (!body_valid(r))
+		return WHY_BAD_REQUEST;
 	if (r->minor && !(p.once & 1u << ONCE_HOST))
 		return WHY_BAD_REQUEST;		/* 3.2 */
 	r->upgrade = r->minor && p.upgrade && p.connection;	/* RFC 9110 7.8 */
+	r->keep = r->minor && !p.close;				/* 9.3 */
+	r->expect &= r->minor && (r->chunked || r->length > 0);	/* RFC 9110 10.1.1 */
 	return WHY_OK;
 }
 
@@ -455,7 +503,7 @@ bool http_origin_pattern_valid(const char *pattern)
 /* The fields that a status asks for. */
 static const char *status_fields(int status)
 {
-	return status == 405 ? "Allow: GET\r\n" :		/* RFC 9110 15.5.6 */
+	return status == 405 ? "Allow: GET, HEAD, POST, OPTIONS\r\n" :	/* RFC 9110 15.5.6 */
 	    status == 426 ? "Upgrade: websocket\r\nConnection: Upgrade, close\r\n"
 	    "Sec-WebSocket-Version: 13\r\n" :			/* RFC 9110 15.5.22 */
 	    "";
@@ -468,7 +516,17 @@ static void put_body_fields(struct text *t, const char *type, size_t len)
 	text_str(t, "\r\nCache-Control: no-store\r\n");
 }
 
-size_t http_refusal(char out[HTTP_REPLY_MAX], enum why why, bool given)
+/* One that is longer than any host's name can make it is no browser's. */
+static void put_origin(struct text *t, struct span origin)
+{
+	if (origin.n < 1 || origin.n > HTTP_ORIGIN_MAX)
+		return;
+	text_str(t, "Access-Control-Allow-Origin: ");
+	text_put(t, origin.p, origin.n);
+	text_str(t, "\r\nVary: Origin\r\n");
+}
+
+size_t http_refusal(char out[HTTP_REPLY_MAX], enum why why, bool given, struct span origin)
 {
 	struct text t = { out, HTTP_REPLY_MAX, 0 };
 	const int status = why_http(why);
@@ -485,6 +543,7 @@ size_t http_refusal(char out[HTTP_REPLY_MAX], enum why why, bool given)
 			    "\", error_description=\"", text, "\"", NULL);
 		text_str(&t, "\r\n");
 	}
+	put_origin(&t, origin);
 	text_all(&t, status_fields(status), status == 426 ? "" : "Connection: close\r\n", "\r\n", text,
 	    "\n", NULL);
 	return t.n;
@@ -500,13 +559,51 @@ size_t http_ok(char out[HTTP_REPLY_MAX], const char *type, size_t len, const cha
 	return t.n;
 }
 
-size_t http_switch(char out[HTTP_REPLY_MAX], const char *accept, bool bearer)
+size_t http_switch(char out[HTTP_REPLY_MAX], const char *accept, const char *protocol)
 {
 	struct text t = { out, HTTP_REPLY_MAX, 0 };
 
 	text_str(&t, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
 	    "Sec-WebSocket-Accept: ");
 	text_put(&t, accept, WS_ACCEPT_LEN);
-	text_all(&t, bearer ? "\r\nSec-WebSocket-Protocol: bearer" : "", "\r\n\r\n", NULL);
+	if (protocol)
+		text_all(&t, "\r\nSec-WebSocket-Protocol: ", protocol, NULL);
+	text_str(&t, "\r\n\r\n");
 	return t.n;
+}
+
+/* No length: the stream ends with the connection (6.3). Proxies would gather it up. */
+size_t http_events(char out[HTTP_REPLY_MAX], struct span origin)
+{
+	struct text t = { out, HTTP_REPLY_MAX, 0 };
+
+	text_str(&t, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\n"
+	    "X-Accel-Buffering: no\r\nConnection: close\r\n");
+	put_origin(&t, origin);
+	text_str(&t, "\r\nretry: 3000\n\n");
+	return t.n;
+}
+
+/* RFC 9110 8.6: no Content-Length on a 204. */
+static size_t no_content(char *out, bool keep, struct span origin, const char *more)
+{
+	struct text t = { out, HTTP_REPLY_MAX, 0 };
+
+	text_str(&t, "HTTP/1.1 204 No Content\r\n");
+	put_origin(&t, origin);
+	text_all(&t, more, keep ? "" : "Connection: close\r\n", "\r\n", NULL);
+	return t.n;
+}
+
+size_t http_posted(char out[HTTP_REPLY_MAX], bool keep, struct span origin)
+{
+	return no_content(out, keep, origin, "");
+}
+
+/* What curl and EventSource send; of the token a browser asks first. */
+size_t http_preflight(char out[HTTP_REPLY_MAX], bool keep, struct span origin)
+{
+	return no_content(out, keep, origin, "Access-Control-Allow-Methods: GET, POST\r\n"
+	    "Access-Control-Allow-Headers: Authorization, Content-Type, Last-Event-ID, Cache-Control\r\n"
+	    "Access-Control-Max-Age: 86400\r\n");
 }

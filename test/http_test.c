@@ -11,6 +11,8 @@
 #define OK WHY_OK
 #define BAD WHY_BAD_REQUEST
 
+static const struct span none = { NULL, 0 };
+
 /* RFC 6455 1.3. */
 static const char sample[] =
     "GET /chat HTTP/1.1\r\n"
@@ -247,8 +249,8 @@ static void request_lines(void)
 {
 	static const struct { const char *line; enum why want; enum http_method method; } rows[] = {
 		{ "GET / HTTP/1.1", OK, HTTP_GET }, { "GET / HTTP/1.0", OK, HTTP_GET },
-		{ "HEAD / HTTP/1.1", OK, HTTP_HEAD }, { "POST / HTTP/1.1", OK, HTTP_OTHER },
-		{ "OPTIONS / HTTP/1.1", OK, HTTP_OTHER }, { "M-SEARCH / HTTP/1.1", OK, HTTP_OTHER },
+		{ "HEAD / HTTP/1.1", OK, HTTP_HEAD }, { "POST / HTTP/1.1", OK, HTTP_POST },
+		{ "OPTIONS / HTTP/1.1", OK, HTTP_OPTIONS }, { "M-SEARCH / HTTP/1.1", OK, HTTP_OTHER },
 		{ "get / HTTP/1.1", OK, HTTP_OTHER },		/* RFC 9110 9.1: case matters */
 		{ "GETS / HTTP/1.1", OK, HTTP_OTHER }, { "GE / HTTP/1.1", OK, HTTP_OTHER },
 		{ "GET http://a/ HTTP/1.1", OK, HTTP_GET },	/* 3.2.2 */
@@ -801,7 +803,7 @@ static void check_refusal(enum why why, bool given)
 {
 	char *room = (char *)guard(0, NULL, HTTP_REPLY_MAX), want[160], line[80];
 	const int status = why_http(why);
-	const char *out = reply_string(room, http_refusal(room, why, given));
+	const char *out = reply_string(room, http_refusal(room, why, given, none));
 	const char *body = reply_body(out);
 
 	snprintf(line, sizeof line, "HTTP/1.1 %d %s\r\n", status, why_text(why));
@@ -895,7 +897,7 @@ static void switch_reply(void)
 
 	for (int bearer = 0; bearer <= 1; bearer++) {
 		char *room = (char *)guard(0, NULL, HTTP_REPLY_MAX);
-		const char *out = reply_string(room, http_switch(room, accept, bearer));
+		const char *out = reply_string(room, http_switch(room, accept, bearer ? "bearer" : NULL));
 
 		CHECK(*reply_body(out) == '\0');
 		CHECK(strncmp(out, "HTTP/1.1 101 ", 13) == 0);
