@@ -25,7 +25,7 @@ LINK  = -pie -Wl,--gc-sections -Wl,-z,relro,-z,now -Wl,-z,noseparate-code -Wl,--
 SAN   = -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 
 ROOMS = admit arg b64 body conn cut explain file form http hub json jwt key log main metrics net option page \
-	ring secret sha1 sha256 source subject text token used utf8 wheel why ws
+	ring secret sha1 sha256 source subject text token used utf8 v1 wheel why ws
 
 # Each unit test links its own room and those below it, so that the link line proves the layers.
 BELOW_sha256 = sha256
@@ -43,6 +43,7 @@ BELOW_ws     = ws b64 sha1 utf8 why
 BELOW_http   = http text ws b64 sha1 utf8 why
 BELOW_body   = body $(BELOW_http)
 BELOW_form   = form json text $(BELOW_ws)
+BELOW_v1     = v1 json text $(BELOW_ws)
 BELOW_jwt    = jwt key sha256 json b64 subject utf8 why
 BELOW_admit  = admit http text ws sha1 used $(BELOW_jwt)
 UNITS = $(patsubst test/%_test.c,%,$(wildcard test/*_test.c))
