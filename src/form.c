@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <endian.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "json.h"
@@ -91,17 +92,21 @@ static uint8_t *copy_plain(uint8_t *out, const uint8_t **in, const uint8_t *end,
 /* Copy what is not ASCII, up to the next byte that is. */
 static uint8_t *copy_utf8(uint8_t *out, const uint8_t **in, const uint8_t *end)
 {
-	const uint8_t *p = *in;
+	const uint8_t *from = *in, *p = from;
+	bool ok = true;
 
 	while (p < end && *p >= 0x80) {
-		bool ok;
 		const size_t n = utf8_take(p, (size_t)(end - p), &ok);
 
-		out = ok ? put(out, p, n) : put(out, "\xef\xbf\xbd", 3);
+		if (!ok) {
+			out = put(out, from, (size_t)(p - from));
+			out = put(out, "\xef\xbf\xbd", 3);
+			from = p + n;
+		}
 		p += n;
 	}
 	*in = p;
-	return out;
+	return put(out, from, (size_t)(p - from));
 }
 
 static uint8_t *put_json(uint8_t *out, const uint8_t *p, size_t n)
@@ -109,10 +114,14 @@ static uint8_t *put_json(uint8_t *out, const uint8_t *p, size_t n)
 	const uint8_t *const end = n > 0 ? p + n : p;
 
 	while ((out = copy_plain(out, &p, end, '"', '\\')), p < end) {
-		if (*p >= 0x80)
+		if (*p == '"' || *p == '\\') {	/* JSON within JSON is full of them */
+			*out++ = '\\';
+			*out++ = *p++;
+		} else if (*p >= 0x80) {
 			out = copy_utf8(out, &p, end);
-		else
+		} else {
 			out += json_escape((char *)out, *p++);
+		}
 	}
 	return out;
 }
