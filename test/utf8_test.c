@@ -165,5 +165,127 @@ static void properties(void)
 	}
 }
 
+/* Some text begins with these bytes: they are one, or one cut off within its last code point,
+ * which some bytes then end. */
+static bool may_go_on(const uint8_t *p, size_t n)
+{
+	static const char *const ends[] = { "", "\x80", "\xa0", "\x90", "\x80\x80", "\xa0\x80",
+		"\x90\x80", "\x80\x80\x80", "\x90\x80\x80" };
+	uint8_t in[32];
+
+	memcpy(in, p, n);
+	for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+		memcpy(in + n, ends[i], strlen(ends[i]));
+		if (utf8_valid(in, n + strlen(ends[i])))
+			return true;
+	}
+	return false;
+}
+
+/* The first byte that cannot be right, or n: found a byte at a time. */
+static size_t step_by_step(const uint8_t *p, size_t n, uint8_t *state)
+{
+	size_t i = 0;
+
+	for (*state = 0; i < n && utf8_step(state, guard(0, p + i, 1), 1); i++)
+		;
+	return i;
+}
+
+/* However it is cut, a step fails in the piece with the first byte that is wrong, and after the
+ * last the state tells a boundary. */
+static void check_steps(const uint8_t *p, size_t n)
+{
+	uint8_t state, in_two;
+	const size_t wrong = step_by_step(p, n, &state);
+
+	CHECK(wrong == n || !may_go_on(p, wrong + 1));
+	CHECK(may_go_on(p, wrong));
+	CHECK((wrong == n && state == 0) == utf8_valid(p, n));
+	for (size_t at = 0; at <= n; at++) {
+		in_two = 0;
+		CHECK(utf8_step(&in_two, guard(0, p, at), at) == (wrong >= at));
+		if (wrong < at)
+			continue;
+		CHECK(utf8_step(&in_two, guard(0, p + at, n - at), n - at) == (wrong == n));
+		CHECK(wrong < n || in_two == state);
+	}
+}
+
+/* All of two bytes; of three and four, those at which anything changes. */
+static void steps(void)
+{
+	static const uint8_t bytes[] = { 0x00, 'a', 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xc1,
+	    0xc2, 0xdf, 0xe0, 0xe1, 0xec, 0xed, 0xee, 0xef, 0xf0, 0xf1, 0xf3, 0xf4, 0xf5, 0xff };
+	const uint32_t k = sizeof bytes;
+	uint8_t in[5];
+
+	for (uint32_t i = 0; i < 1u << 16; i++) {
+		in[0] = (uint8_t)(i >> 8);
+		in[1] = (uint8_t)i;
+		check_steps(in, 2);
+	}
+	for (uint32_t i = 0; i < k * k * k * k; i++) {
+		in[0] = bytes[i % k];
+		in[1] = bytes[i / k % k];
+		in[2] = bytes[i / k / k % k];
+		in[3] = bytes[i / k / k / k];
+		check_steps(in, 4);
+		if (i < k * k * k)
+			check_steps(in, 3);
+	}
+}
+
+static void random_steps(void)
+{
+	static const uint8_t bytes[] = { 'a', 0x80, 0xbf, 0xc2, 0xe0, 0xa0, 0xed, 0x9f, 0xf0,
+	    0x90, 0xf4, 0x8f, 0xff, 0xe2, 0xc0, 0x00 };
+	static const char *const good[] = { "a", "xxxxxxxxx", "\xc3\xa9", "\xe2\x82\xac", "\xed\x9f\xbf",
+		"\xf0\x9f\x98\x80", "\xf4\x8f\xbf\xbf" };
+	uint64_t seed = 5;
+
+	for (int round = 0; round < 20000; round++) {
+		uint8_t in[24];
+		size_t n = 0;
+
+		while (n < 14) {
+			const char *s = good[check_random(&seed) % (sizeof good / sizeof *good)];
+
+			memcpy(in + n, s, strlen(s));
+			n += strlen(s);
+			if (check_random(&seed) % 8 == 0)
+				in[n++] = bytes[check_random(&seed) % sizeof bytes];
+		}
+		check_steps(in, n);
+	}
+}
+
+/* RFC 6455 8.1, Autobahn 6.4: at once, and not when the code point should have been whole. */
+static void earliest(void)
+{
+	static const struct { const char *in; size_t wrong; } rows[] = {
+		{ "\x80", 0 }, { "\xc0\x80", 0 }, { "\xc1", 0 }, { "\xf5", 0 }, { "a\xff", 1 },
+		{ "\xc2\x41", 1 }, { "\xe0\x9f", 1 }, { "\xed\xa0\x80", 1 }, { "\xf0\x8f", 1 },
+		{ "\xf4\x90\x80\x80", 1 }, { "\xe1\x80\x7f", 2 }, { "\xf1\x80\x80\xc0", 3 },
+		{ "\xce\xba\xe1\xbd\xb9\xcf\x83\xce\xbc\xce\xb5\xf4\x90\x80\x80" "edited", 12 },
+		{ "\xc3\xa9\xa9", 2 },
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		uint8_t state;
+
+		if (!CHECK(step_by_step((const uint8_t *)rows[i].in, strlen(rows[i].in), &state) ==
+		    rows[i].wrong))
+			printf("\trow %zu\n", i);
+	}
+
+	uint8_t state = 0;
+
+	CHECK(utf8_step(&state, NULL, 0) && state == 0);
+	CHECK(utf8_step(&state, (const uint8_t *)"\xe2", 1) && state != 0);
+	CHECK(utf8_step(&state, NULL, 0) && state != 0);
+	CHECK(utf8_step(&state, (const uint8_t *)"\x82\xac", 2) && state == 0);
+}
+
 CHECK_MAIN(utf8, RUN(subparts) RUN(every_scalar) RUN(count) RUN(boundaries) RUN(places)
-    RUN(properties))
+    RUN(properties) RUN(steps) RUN(random_steps) RUN(earliest))
