@@ -53,18 +53,6 @@ static const uint8_t *skip_ascii(const uint8_t *p, const uint8_t *end)
 	return p;
 }
 
-bool utf8_valid(const uint8_t *p, size_t n)
-{
-	const uint8_t *const end = n > 0 ? p + n : p;
-	bool ok = true;
-
-	while (ok && (p = skip_ascii(p, end)) < end)
-		do
-			p += utf8_take(p, (size_t)(end - p), &ok);
-		while (ok && p < end && *p >= 0x80);
-	return ok;
-}
-
 /* What may come next, and the state after that. 4 to 7 follow a first byte whose second tells
  * overlong forms, surrogates and what is over U+10FFFF. */
 static const struct { uint8_t low, high, next; } steps[] = {
@@ -107,6 +95,13 @@ bool utf8_step(uint8_t *state, const uint8_t *p, size_t n)
 	}
 	*state = s;
 	return true;
+}
+
+bool utf8_valid(const uint8_t *p, size_t n)
+{
+	uint8_t state = 0;
+
+	return utf8_step(&state, p, n) && state == 0;
 }
 
 size_t utf8_replaced_len(const uint8_t *in, size_t n)
