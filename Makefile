@@ -25,10 +25,12 @@ LINK  = -pie -Wl,--gc-sections -Wl,-z,relro,-z,now -Wl,-z,noseparate-code -Wl,--
 SAN   = -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 
 ROOMS = admit arg b64 body conn cut explain file form http hub json jwt key log main metrics net option page \
-	ring secret sha1 sha256 source subject text token used utf8 v1 wheel why ws
+	ring secret sha1 sha256 sha256_hw source subject text token used utf8 v1 wheel why ws
 
 # Each unit test links its own room and those below it, so that the link line proves the layers.
-BELOW_sha256 = sha256
+BELOW_sha256_hw = sha256_hw
+BELOW_sha256 = sha256 sha256_hw
+BELOW_sha256_portable = sha256
 BELOW_sha1   = sha1
 BELOW_b64    = b64
 BELOW_utf8   = utf8
@@ -44,7 +46,7 @@ BELOW_http   = http text ws b64 sha1 utf8 why
 BELOW_body   = body $(BELOW_http)
 BELOW_form   = form json text $(BELOW_ws)
 BELOW_v1     = v1 json text $(BELOW_ws)
-BELOW_jwt    = jwt key sha256 json b64 subject utf8 why
+BELOW_jwt    = jwt key $(BELOW_sha256) json b64 subject utf8 why
 BELOW_admit  = admit http text ws sha1 used $(BELOW_jwt)
 UNITS = $(patsubst test/%_test.c,%,$(wildcard test/*_test.c))
 
@@ -103,7 +105,7 @@ build/page.c: page/index.html Makefile
 build/bench/%: bench/%.c bench/line.h build/plain/sluice
 	mkdir -p build/bench
 	$(CC) -std=gnu11 -D_GNU_SOURCE -Isrc $(WARN) -O2 -o $@ $< \
-	$(if $(filter tokens,$*),build/plain/sha256.o build/plain/b64.o)
+	$(if $(filter tokens,$*),build/plain/sha256.o build/plain/sha256_hw.o build/plain/b64.o)
 
 check:
 	@sh test/run.sh

@@ -3,6 +3,7 @@
 
 #include "ct.h"
 #include "sha256.h"
+#include "sha256_hw.h"
 
 /* 4.2.2 */
 static const uint32_t K[64] = {
@@ -64,7 +65,7 @@ static inline void schedule(uint32_t w[16])
 	}
 }
 
-static void compress(uint32_t s[8], const uint8_t *p)
+static void compress_one(uint32_t s[8], const uint8_t *p)
 {
 	uint32_t w[16];
 	uint32_t a = s[0], b = s[1], c = s[2], d = s[3];
@@ -88,6 +89,14 @@ static void compress(uint32_t s[8], const uint8_t *p)
 	}
 	s[0] += a, s[1] += b, s[2] += c, s[3] += d;
 	s[4] += e, s[5] += f, s[6] += g, s[7] += h;
+}
+
+static void compress(uint32_t s[8], const uint8_t *p, size_t n)
+{
+	if (sha256_hw(s, p, n, K))
+		return;
+	for (; n > 0; n--, p += 64)
+		compress_one(s, p);
 }
 
 void sha256_init(struct sha256 *s)
@@ -115,13 +124,12 @@ void sha256_write(struct sha256 *s, const void *p, size_t n)
 		memcpy(s->block + held, in, take);
 		if (held + take < 64)
 			return;
-		compress(s->h, s->block);
+		compress(s->h, s->block, 1);
 		in += take;
 		n -= take;
 	}
-	for (; n >= 64; in += 64, n -= 64)
-		compress(s->h, in);
-	memcpy(s->block, in, n);
+	compress(s->h, in, n / 64);
+	memcpy(s->block, in + n / 64 * 64, n % 64);
 }
 
 void sha256_end(struct sha256 *s, uint8_t out[SHA256_LEN])
@@ -133,13 +141,13 @@ void sha256_end(struct sha256 *s, uint8_t out[SHA256_LEN])
 	s->block[held++] = 0x80;
 	if (held > 56) {
 		memset(s->block + held, 0, 64 - held);
-		compress(s->h, s->block);
+		compress(s->h, s->block, 1);
 		held = 0;
 	}
 	memset(s->block + held, 0, 56 - held);
 	put32(s->block + 56, (uint32_t)(bits >> 32));
 	put32(s->block + 60, (uint32_t)bits);
-	compress(s->h, s->block);
+	compress(s->h, s->block, 1);
 	for (size_t i = 0; i < 8; i++)
 		put32(out + 4 * i, s->h[i]);
 }
