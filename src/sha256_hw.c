@@ -1,6 +1,6 @@
-/* sha256_hw.c - SHA-NI of x86 (Intel SDM 2B).
+/* sha256_hw.c - SHA-NI of x86 (Intel SDM 2B), SHA2 of ARMv8 (Arm ARM C7.2, F6.1).
  *
- * They take four steps of FIPS 180-4 6.2.2 at a time: w[0] is their part of the schedule, w[1]
+ * Both take four steps of FIPS 180-4 6.2.2 at a time: w[0] is their part of the schedule, w[1]
  * to w[3] are for the twelve steps after them, and what then follows is made meanwhile. The
  * steps wait for each other, so that unrolling gains 3 % and is left out. */
 
@@ -59,6 +59,58 @@ TARGET static void compress(uint32_t h[8], const uint8_t *p, size_t n, const uin
 	_mm_storeu_si128((__m128i *)h, _mm_shuffle_epi32(_mm_unpackhi_epi64(abef, cdgh), 0xb1));
 	_mm_storeu_si128((__m128i *)(h + 4),
 	    _mm_shuffle_epi32(_mm_unpacklo_epi64(abef, cdgh), 0xb1));
+}
+
+#elif defined(__aarch64__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ && \
+	(!defined(__clang__) || __clang_major__ >= 16)	/* before: whole files only */
+#define HAVE_ARM
+#define TARGET __attribute__((target("+crypto")))
+#elif defined(__arm__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ && \
+	__ARM_ARCH >= 7 && defined(__ARM_FP) && !defined(__clang__)
+#define HAVE_ARM
+#define TARGET __attribute__((target("fpu=crypto-neon-fp-armv8")))
+#endif
+
+#ifdef HAVE_ARM
+
+#define HAVE_HW
+
+#include <arm_neon.h>
+#include <sys/auxv.h>
+
+static bool ask(void)
+{
+#ifdef __aarch64__
+	return getauxval(AT_HWCAP) & HWCAP_SHA2;
+#else
+	return getauxval(AT_HWCAP2) & 1 << 3;	/* HWCAP2_SHA2, which not every libc names */
+#endif
+}
+
+TARGET static void compress(uint32_t h[8], const uint8_t *p, size_t n, const uint32_t k[64])
+{
+	uint32x4_t abcd = vld1q_u32(h), efgh = vld1q_u32(h + 4);
+
+	for (; n > 0; n--, p += 64) {
+		const uint32x4_t abcd_before = abcd, efgh_before = efgh;
+		uint32x4_t w[4];
+
+		for (int i = 0; i < 4; i++)
+			w[i] = vreinterpretq_u32_u8(vrev32q_u8(vld1q_u8(p + 16 * i)));
+		for (int i = 0; i < 64; i += 4) {
+			const uint32x4_t wk = vaddq_u32(w[0], vld1q_u32(k + i));
+			const uint32x4_t next = vsha256su1q_u32(vsha256su0q_u32(w[0], w[1]), w[2], w[3]);
+			const uint32x4_t old = abcd;
+
+			abcd = vsha256hq_u32(abcd, efgh, wk);
+			efgh = vsha256h2q_u32(efgh, old, wk);
+			w[0] = w[1], w[1] = w[2], w[2] = w[3], w[3] = next;
+		}
+		abcd = vaddq_u32(abcd, abcd_before);
+		efgh = vaddq_u32(efgh, efgh_before);
+	}
+	vst1q_u32(h, abcd);
+	vst1q_u32(h + 4, efgh);
 }
 
 #endif
