@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* CT: time depends on n only. */
 static inline bool ct_equal(const uint8_t *a, const uint8_t *b, size_t n)
@@ -22,10 +23,8 @@ static inline bool ct_equal(const uint8_t *a, const uint8_t *b, size_t n)
 /* Zero n bytes in a way that the compiler may not leave out. */
 static inline void ct_wipe(void *p, size_t n)
 {
-	volatile uint8_t *v = p;
-
-	while (n--)
-		*v++ = 0;
+	memset(p, 0, n);
+	__asm__ __volatile__("" : : "r"(p) : "memory");	/* reads it, for all it can tell */
 }
 
 #endif
