@@ -25,6 +25,12 @@ static const uint32_t K[64] = {
 	0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2,
 };
 
+/* 5.3.3 */
+static const uint32_t H[8] = {
+	0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
+	0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19,
+};
+
 static inline uint32_t ror(uint32_t x, unsigned n)
 {
 	return x >> n | x << (32 - n);
@@ -101,12 +107,7 @@ static void compress(uint32_t s[8], const uint8_t *p, size_t n)
 
 void sha256_init(struct sha256 *s)
 {
-	static const uint32_t h[8] = {	/* 5.3.3 */
-		0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
-		0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19,
-	};
-
-	memcpy(s->h, h, sizeof h);
+	memcpy(s->h, H, sizeof H);
 	s->n = 0;
 }
 
@@ -152,41 +153,46 @@ void sha256_end(struct sha256 *s, uint8_t out[SHA256_LEN])
 		put32(out + 4 * i, s->h[i]);
 }
 
-static void pad(struct sha256 *s, const uint8_t key[64], uint8_t with)
+static void pad(uint32_t h[8], const uint8_t key[64], uint8_t with)
 {
 	uint8_t block[64];
 
 	for (size_t i = 0; i < 64; i++)
 		block[i] = key[i] ^ with;
-	sha256_init(s);
-	sha256_write(s, block, 64);
+	memcpy(h, H, sizeof H);
+	compress(h, block, 1);
 	ct_wipe(block, sizeof block);
 }
 
 void hmac_key_init(struct hmac_key *k, const void *key, size_t n)
 {
 	uint8_t block[64] = {0};
+	struct sha256 s;
 
 	if (n > 64) {
-		sha256_init(&k->inner);
-		sha256_write(&k->inner, key, n);
-		sha256_end(&k->inner, block);
+		sha256_init(&s);
+		sha256_write(&s, key, n);
+		sha256_end(&s, block);
+		ct_wipe(&s, sizeof s);
 	} else if (n > 0) {
 		memcpy(block, key, n);
 	}
-	pad(&k->inner, block, 0x36);
-	pad(&k->outer, block, 0x5c);
+	pad(k->inner, block, 0x36);
+	pad(k->outer, block, 0x5c);
 	ct_wipe(block, sizeof block);
 }
 
 void hmac_sign(const struct hmac_key *k, const void *p, size_t n,
     uint8_t out[SHA256_LEN])
 {
-	struct sha256 s = k->inner;
+	struct sha256 s;
 
+	memcpy(s.h, k->inner, sizeof s.h);
+	s.n = 64;
 	sha256_write(&s, p, n);
 	sha256_end(&s, out);
-	s = k->outer;
+	memcpy(s.h, k->outer, sizeof s.h);
+	s.n = 64;
 	sha256_write(&s, out, SHA256_LEN);
 	sha256_end(&s, out);
 	ct_wipe(&s, sizeof s);

@@ -21,10 +21,10 @@ void sha256_init(struct sha256 *s);
 void sha256_write(struct sha256 *s, const void *p, size_t n);
 void sha256_end(struct sha256 *s, uint8_t out[SHA256_LEN]);
 
-/* The two states that a key leaves behind; a MAC starts from copies of them, which
- * saves two of its blocks. */
+/* The two states that a key leaves behind, after a block each; a MAC starts from copies of
+ * them, which saves two of its blocks. */
 struct hmac_key {
-	struct sha256 inner, outer;
+	uint32_t inner[8], outer[8];
 };
 
 /* Any length of key; one over 64 bytes is hashed first (RFC 2104 2). */
