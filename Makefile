@@ -55,6 +55,12 @@ BELOW_conn   = conn hub ring wheel log metrics net $(BELOW_admit)
 FUZZERS = $(patsubst test/fuzz/%_fuzz.c,%,$(wildcard test/fuzz/*_fuzz.c))
 FUZZ_SECONDS ?= 600
 
+# verify measures OpenSSL beside sluice, where libssl-dev is.
+BENCHES = gen limit load start tokens $(if $(wildcard /usr/include/openssl/hmac.h),verify)
+BELOW_tokens = b64 $(BELOW_sha256)
+BELOW_verify = $(BELOW_jwt)
+LIBS_verify  = -lcrypto
+
 all: sluice
 
 sluice: build/plain/sluice
@@ -105,13 +111,13 @@ build/page.c: page/index.html Makefile
 build/bench/%: bench/%.c bench/line.h build/plain/sluice
 	mkdir -p build/bench
 	$(CC) -std=gnu11 -D_GNU_SOURCE -Isrc $(WARN) -O2 -o $@ $< \
-	$(if $(filter tokens,$*),build/plain/sha256.o build/plain/sha256_hw.o build/plain/b64.o)
+	$(BELOW_$*:%=build/plain/%.o) $(LIBS_$*)
 
 check:
 	@sh test/run.sh
 
 warnings: build/page.c
-	@for f in $(ROOMS:%=src/%.c) test/*.c test/fuzz/*.c bench/*.c; do \
+	@for f in $(ROOMS:%=src/%.c) test/*.c test/fuzz/*.c $(BENCHES:%=bench/%.c); do \
 	[ $$f != src/page.c ] || f=build/page.c; \
 	$(CLANG) $(filter-out -MMD -MP,$(HOUSE)) -Itest -fsyntax-only $$f || exit 1; done
 
@@ -123,7 +129,7 @@ fuzz: $(FUZZERS:%=build/fuzz/%)
 	build/fuzz/$$f -max_total_time=$(FUZZ_SECONDS) build/corpus/$$f test/fuzz/corpus/$$f || exit 1; \
 	done
 
-bench: sluice build/bench/limit build/bench/load build/bench/gen build/bench/tokens build/bench/start
+bench: sluice $(BENCHES:%=build/bench/%)
 	@/usr/bin/python3 bench/run.py $(if $(PEERS),--peers) $(BENCHFLAGS)
 
 size: sluice

@@ -27,6 +27,9 @@ What is measured, and what is not:
   fall asleep between any two, which costs more than its own work.
 - Memory is the resident set by /proc/PID/smaps_rollup: not the kernel's buffers, and of
   shared libraries what is touched. Idle clients have said nothing since their handshake.
+- One verification is timed inside a program, verify.c, which links sluice's own objects and
+  OpenSSL's libcrypto (libssl-dev; left out without it): CPU time of many calls, the two in
+  turn. Both have their keys prepared and their caches warm.
 - Start is from fork to the first connect that succeeds; asking takes up to 0.1 ms.
 - Where that is allowed, server and load run before other processes (nice -15), so that
   little else is in the figures. At 20 messages a second, a program that is held up sends
@@ -180,6 +183,18 @@ def size(candidate):
         return {"size": os.path.getsize(out) / 1000}
 
 
+def verify():
+    """CPU microseconds per verification: {program: {row: [one for each run]}}."""
+    results = {"sluice": {}, "OpenSSL": {}}
+    out = subprocess.run([f"{programs.BIN}/verify", str(args.runs)], stdout=subprocess.PIPE,
+                         text=True, check=True, preexec_fn=programs.pinned(SERVER_CORE))
+    for line in out.stdout.splitlines():
+        row, *figures = line.split()
+        for name, figure in zip(results, figures):
+            results[name].setdefault(row, []).append(float(figure) / 1000)
+    return results
+
+
 # --- the table ---
 
 MEASUREMENTS = {
@@ -214,6 +229,11 @@ ROWS = {
     "start": ("start to listening", "ms", 3, 4),
     "rest": ("resident at rest", "MB", 1.3, 1.3),
     "size": ("the stripped binary", "KB", None, 64),
+}
+# Of one verification: what, and the ratio to OpenSSL to reach.
+VERIFY_ROWS = {
+    "hs256": ("HS256, a token of 250 bytes", 1.3),
+    "hs256-all": ("... all of it: cut, decoded, verified, its claims read", None),
 }
 BY_RATIO = {"stream", "rate", "connect"}    # rows whose figures move with the machine
 
@@ -269,7 +289,19 @@ def print_main(results):
         figure, r = median(mine, row), ratio(mine, limit, row)
         lines.append([what, unit, show(figure), show(median(limit, row)), show(r),
                       show(target) if target else "", verdict(row, figure, r) if figure else ""])
-    table(["work", "unit", "sluice", "limit", "ratio", "to reach", ""], lines)
+    if lines:
+        table(["work", "unit", "sluice", "limit", "ratio", "to reach", ""], lines)
+
+
+def print_verify(results):
+    lines = []
+    for row, (what, target) in VERIFY_ROWS.items():
+        mine, theirs = results["sluice"], results["OpenSSL"]
+        r = ratio(mine, theirs, row)
+        lines.append([what, "CPU µs", show(median(mine, row)), show(median(theirs, row)), show(r),
+                      f"ratio {target}" if target else "",
+                      ("ok" if r <= target else "over") if target and r else ""])
+    table(["one verification", "unit", "sluice", "OpenSSL", "ratio", "to reach", ""], lines)
 
 
 def print_peers(results, candidates):
@@ -317,8 +349,8 @@ def measure(name, candidates, results):
 def options():
     p = argparse.ArgumentParser(description="Measure sluice beside a bare fan-out.")
     p.add_argument("--runs", type=int, default=5, help="interleaved runs of each (5)")
-    p.add_argument("--rows", default=",".join(MEASUREMENTS),
-                   help="which to measure: " + ",".join(MEASUREMENTS))
+    rows = ",".join([*MEASUREMENTS, "verify"])
+    p.add_argument("--rows", default=rows, help="which to measure: " + rows)
     p.add_argument("--peers", action="store_true", help="and the peers that are installed")
     p.add_argument("--peer-runs", type=int, default=2, help="runs in which they join (2)")
     p.add_argument("--sluice", default=os.path.join(HERE, "..", "sluice"), help="the binary")
@@ -349,11 +381,19 @@ def main():
             print(f"{c.name} is left out: {c.missing()}")
             candidates.remove(c)
     results, failures = {c.name: {} for c in candidates}, {}
-    for name in args.rows.split(","):
-        failures.update(measure(name, candidates, results))
+    rows = args.rows.split(",")
+    for name in rows:
+        if name != "verify":
+            failures.update(measure(name, candidates, results))
     print_main(results)
     if len(candidates) > 2:
         print_peers(results, candidates)
+    if "verify" in rows:
+        print()
+        if os.access(f"{programs.BIN}/verify", os.X_OK):
+            print_verify(verify())
+        else:
+            print("verify is left out: libssl-dev is not installed")
     for (row, name), why in failures.items():
         print(f"{name}, {row}: {why}")
     return any(name in ("limit", "sluice") for _, name in failures)
