@@ -24,8 +24,9 @@ BUILT = -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables \
 LINK  = -pie -Wl,--gc-sections -Wl,-z,relro,-z,now -Wl,-z,noseparate-code -Wl,--as-needed
 SAN   = -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 
-ROOMS = admit arg b64 body conn cut explain file form http hub json jwt key log main metrics net option page \
-	ring secret sha1 sha256 sha256_hw source subject text token used utf8 v1 wheel why ws
+ROOMS = admit arg b64 body conn cut explain file form grants http hub json jwt key log main metrics net \
+	option page print request ring secret send sha1 sha256 sha256_hw source subject talk text token \
+	used utf8 v1 wheel why ws
 
 # Each unit test links its own room and those below it, so that the link line proves the layers.
 BELOW_sha256_hw = sha256_hw
@@ -40,18 +41,19 @@ BELOW_subject = subject utf8
 BELOW_wheel  = wheel
 BELOW_cut    = cut
 BELOW_ring   = ring
-BELOW_hub    = hub ring
+BELOW_hub    = hub ring subject utf8
 BELOW_ws     = ws b64 sha1 utf8 why
 BELOW_http   = http text ws b64 sha1 utf8 why
 BELOW_body   = body $(BELOW_http)
 BELOW_form   = form json text $(BELOW_ws)
 BELOW_v1     = v1 json text $(BELOW_ws)
-BELOW_jwt    = jwt key $(BELOW_sha256) json b64 subject utf8 why
+BELOW_grants = grants json subject utf8
+BELOW_jwt    = jwt grants key $(BELOW_sha256) json b64 subject utf8 why
 BELOW_admit  = admit http text ws sha1 used $(BELOW_jwt)
 UNITS = $(patsubst test/%_test.c,%,$(wildcard test/*_test.c))
 
 BELOW_head   = $(BELOW_http)
-BELOW_conn   = conn hub ring wheel log metrics net $(BELOW_admit)
+BELOW_conn   = conn send request talk print body form v1 hub ring wheel log metrics net $(BELOW_admit)
 FUZZERS = $(patsubst test/fuzz/%_fuzz.c,%,$(wildcard test/fuzz/*_fuzz.c))
 FUZZ_SECONDS ?= 600
 

@@ -1,5 +1,7 @@
 #include "admit.h"
 
+#include <string.h>
+
 enum why admit_origin(const struct admit *a, struct span origin)
 {
 	if (!origin.p || a->norigin == 0)
@@ -18,44 +20,59 @@ static int64_t known_since(const struct admit *a, int64_t now_ms)
 	    (now_ms - a->uptime_ms) / 1000 * 1000;
 }
 
-enum why admit_token(struct admit *a, struct jwt *jwt, struct span token, struct span subject,
-    int64_t now_ms)
+static void everyone(struct jwt *jwt)
 {
-	if (a->open)
-		return WHY_OK;
+	memset(jwt, 0, offsetof(struct jwt, sub));
+	jwt->session_ms = INT64_MAX;
+	jwt->key = KEY_NONE;
+	jwt->sub.n = jwt->kid.n = 0;
+	jwt->grants.n = 7;
+	memcpy(jwt->grants.s, "\1\1/\1\2/*", 7);
+}
+
+enum why admit_token(struct admit *a, struct jwt *jwt, struct span token, enum admit_for what,
+    struct span subject, int64_t now_ms)
+{
+	if (a->open) {
+		everyone(jwt);
+		return what == ADMIT_PUBLISH ? WHY_SUBJECT_DENIED : WHY_OK;
+	}
 	if (!token.p)
 		return WHY_TOKEN_MISSING;
-	const enum why why = jwt_check(jwt, token.p, token.n, &a->policy, &a->keys, subject.p,
-	    subject.n, now_ms);
+	const enum why why = jwt_check(jwt, token.p, token.n, &a->policy, &a->keys, now_ms);
 
-	if (why != WHY_OK || !a->once)
+	if (why != WHY_OK)
 		return why;
+	if (what != ADMIT_SESSION && !admit_covers(a, jwt->key, jwt->grants.s, jwt->grants.n,
+	    what == ADMIT_READ ? GRANT_SUB : GRANT_PUB, (const uint8_t *)subject.p, subject.n))
+		return WHY_SUBJECT_DENIED;
+	if (!jwt->once || what == ADMIT_PUBLISH)
+		return WHY_OK;
 	used_expire(&a->used, now_ms - a->policy.leeway_ms);
 	if (jwt->iat_ms < known_since(a, now_ms))
 		return WHY_ISSUED_BEFORE_START;
 	return used_check(&a->used, jwt->digest, jwt->exp_ms);
 }
 
-enum why admit_take(struct admit *a, const struct jwt *jwt)
+bool admit_covers(const struct admit *a, uint8_t key, const uint8_t *grants, size_t n, unsigned right,
+    const uint8_t *p, size_t len)
 {
-	return a->open || !a->once ? WHY_OK : used_add(&a->used, jwt->digest, jwt->exp_ms);
+	(void)a, (void)key;
+	return grants_cover(grants, n, right, p, len);
 }
 
-int64_t admit_life_ms(const struct admit *a, const struct jwt *jwt, int64_t now_ms,
-    enum why *why)
+enum why admit_take(struct admit *a, const struct jwt *jwt)
+{
+	return a->open || !jwt->once ? WHY_OK : used_add(&a->used, jwt->digest, jwt->exp_ms);
+}
+
+int64_t admit_expiry_ms(const struct admit *a, const struct jwt *jwt, int64_t now_ms)
 {
 	int64_t left;
 
-	*why = WHY_SESSION_ENDED;
-	if (a->open)
-		return INT64_MAX;
-	if (!a->enforce_expiry && a->once)
-		return jwt->session_ms;
-	if (__builtin_add_overflow(jwt->exp_ms, a->policy.leeway_ms, &left) ||
+	if (a->open || (!a->enforce_expiry && jwt->once) ||
+	    __builtin_add_overflow(jwt->exp_ms, a->policy.leeway_ms, &left) ||
 	    __builtin_sub_overflow(left, now_ms, &left))
-		return jwt->session_ms;		/* beyond the end of time */
-	if (jwt->session_ms <= left)
-		return jwt->session_ms;
-	*why = WHY_TOKEN_EXPIRED;
+		return INT64_MAX;
 	return left;
 }

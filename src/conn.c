@@ -1,38 +1,28 @@
+/* conn.c - slots, time and the end. */
+
 #include "conn.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <string.h>
-#include <linux/sockios.h>
 #include <sys/epoll.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "http.h"
+#include "ct.h"
 #include "log.h"
 #include "loop.h"
 #include "metrics.h"
 #include "net.h"
-#include "page.h"
-#include "subject.h"
-#include "utf8.h"
-#include "ws.h"
-
-#define READS_MAX 2	/* of one client before others have their turn */
+#include "text.h"
 
 /* Changes only, so that a client costs one epoll_ctl. A short read then means that there is no
  * more, but for the end, which EPOLLRDHUP tells. */
 #define CONN_EVENTS (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
 #define CONN_ENDED (EPOLLRDHUP | EPOLLHUP | EPOLLERR)
 
-/* The page runs its own script, asks nobody else for anything and gives no address away. */
-#define PAGE_FIELDS \
-	"Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; " \
-	"script-src 'unsafe-inline'; img-src data:; connect-src 'self'; " \
-	"frame-ancestors 'none'; base-uri 'none'; form-action 'none'\r\n" \
-	"X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n"
+#define BLOCKS_EACH 8u		/* of grants, for each slot on the average */
 
 /* ---- slots ---- */
 
@@ -47,37 +37,60 @@ static void epoch_set(char epoch[9], uint32_t v)
 		epoch[i] = "0123456789abcdef"[v & 15];
 }
 
-void conns_init(struct conns *cs, const struct conn_config *config, struct admit *admit,
-    struct wheel *wheel, int epfd, const uint32_t random[2])
+/* The longest payload that the ring may hold: U+FFFD takes three bytes for one. */
+static size_t payload_max(const struct conn_config *config)
 {
-	const uint32_t n = conns_slots(config);
+	const size_t n = 3 * (size_t)config->max_message;
+
+	return n < config->buffer ? n : config->buffer;
+}
+
+void conns_init(struct conns *cs, const struct conn_config *config, struct admit *admit,
+    struct wheel *wheel, uint32_t tick_id, int epfd, const uint32_t random[2])
+{
+	const uint32_t n = conns_slots(config), nsubs = SUBSCRIPTIONS_EACH * n;
 
 	*cs = (struct conns){ .config = *config, .admit = admit, .wheel = wheel, .nslots = n,
-		.oldest = CONN_NONE, .newest = CONN_NONE, .epfd = epfd, .held_ms = -1 };
+		.tick_id = tick_id, .oldest = CONN_NONE, .newest = CONN_NONE, .epfd = epfd,
+		.held_ms = -1, .nmessage_free = MESSAGE_BUFS };
 	cs->slot = memory_take(n, sizeof *cs->slot);
 	cs->cold = memory_take(n, sizeof *cs->cold);
+	cs->session = memory_take(n, sizeof *cs->session);
 	cs->buf = memory_take(config->max_pending, sizeof *cs->buf);
 	cs->buf_free = memory_take(config->max_pending, sizeof *cs->buf_free);
-	hub_init(&cs->hub, memory_take(1, hub_size(n, config->nsources)), n, config->nsources,
-	    random[0], memory_take(1, config->buffer), config->buffer);
+	cs->message_size = config->max_message > sizeof cs->cold->in + INPUT_SIZE ?
+	    config->max_message : sizeof cs->cold->in + INPUT_SIZE;
+	cs->message = memory_take(MESSAGE_BUFS, cs->message_size);
+	for (int i = 0; i < MESSAGE_BUFS; i++)
+		cs->message_buf[i].owner = CONN_NONE;
+	cs->nblocks = BLOCKS_EACH * n + GRANTS_MAX / sizeof cs->block->s + 1;
+	cs->block = memory_take(cs->nblocks, sizeof *cs->block);
+	cs->formed.bytes = memory_take(1, FORMED_BYTES + form_max(payload_max(config), SUBJECT_MAX));
+	hub_init(&cs->hub, memory_take(1, hub_size(n, config->nsources, nsubs)), n, config->nsources,
+	    nsubs, random[0], memory_take(1, config->buffer), config->buffer);
 	epoch_set(cs->epoch, random[1]);
 }
 
-static uint32_t id_of(const struct conns *cs, const struct conn *c)
+uint8_t *conn_buf(struct conns *cs, struct conn *c)
 {
-	return (uint32_t)(c - cs->slot);
+	if (c->buf == CONN_NONE) {
+		c->buf = cs->nbuf_free > 0 ? cs->buf_free[--cs->nbuf_free] : cs->nbuf_made++;
+		assert(c->buf < cs->config.max_pending);	/* one for each that is pending */
+	}
+	return cs->buf[c->buf];
 }
 
-static void buf_release(struct conns *cs, struct conn *c)
+void conn_buf_release(struct conns *cs, struct conn *c)
 {
 	if (c->buf != CONN_NONE)
 		cs->buf_free[cs->nbuf_free++] = c->buf;
 	c->buf = CONN_NONE;
+	c->head_len = c->head_seen = 0;
 }
 
 static void pending_add(struct conns *cs, struct conn *c)
 {
-	const uint32_t id = id_of(cs, c);
+	const uint32_t id = conn_id(cs, c);
 
 	c->next = CONN_NONE;
 	c->prev = cs->newest;
@@ -100,13 +113,155 @@ static void pending_remove(struct conns *cs, struct conn *c)
 	else
 		cs->newest = c->prev;
 	cs->npending--;
-	buf_release(cs, c);
+	conn_buf_release(cs, c);
 }
 
-static void deadline(struct conns *cs, const struct conn *c, int64_t at_ms)
+void conn_deadline_set(struct conns *cs, const struct conn *c, int64_t at_ms)
 {
-	wheel_set(cs->wheel, id_of(cs, c), at_ms);
+	wheel_set(cs->wheel, conn_id(cs, c), at_ms);
 }
+
+/* ---- message buffers ---- */
+
+uint8_t *conn_message(struct conns *cs, const struct conn *c)
+{
+	return cs->message + conn_cold(cs, c)->message.buf * cs->message_size;
+}
+
+bool conn_message_take(struct conns *cs, struct conn *c)
+{
+	uint32_t i = 0;
+
+	if (c->held)
+		return true;
+	if (cs->nmessage_free == 0) {
+		cs->nstarved += !c->starved;
+		c->starved = true;
+		wheel_set(cs->wheel, cs->tick_id, cs->mono_ms + TICK_MS);
+		return false;
+	}
+	while (cs->message_buf[i].owner != CONN_NONE)
+		i++;
+	cs->nmessage_free--;
+	cs->message_buf[i] = (struct message_buf){ conn_id(cs, c), cs->mono_ms };
+	conn_cold(cs, c)->message.buf = i;
+	c->held = true;
+	return true;
+}
+
+static void unstarve(struct conns *cs, struct conn *c)
+{
+	cs->nstarved -= c->starved;
+	c->starved = false;
+}
+
+void conn_message_release(struct conns *cs, struct conn *c)
+{
+	if (!c->held)
+		return;
+	cs->message_buf[conn_cold(cs, c)->message.buf].owner = CONN_NONE;
+	cs->nmessage_free++;
+	c->held = c->stashed = false;
+	for (uint32_t id = 0; id < cs->made && cs->nstarved > 0; id++) {
+		struct conn *other = &cs->slot[id];
+
+		if (other->state != CONN_FREE && other->starved) {	/* each looks again */
+			unstarve(cs, other);
+			conn_rearm(cs, other);
+		}
+	}
+}
+
+/* While others wait for a message buffer, nobody keeps one longer than a handshake may take. */
+static void end_hoarders(struct conns *cs)
+{
+	for (int i = 0; i < MESSAGE_BUFS && cs->nstarved > 0; i++) {
+		const struct message_buf *b = &cs->message_buf[i];
+
+		if (b->owner == CONN_NONE || cs->mono_ms - b->since_ms < cs->config.handshake_ms)
+			continue;
+		struct conn *c = &cs->slot[b->owner];
+
+		if (c->state == CONN_BODY)
+			conn_refuse(cs, c, WHY_HANDSHAKE_TIMEOUT, NULL, NULL);
+		else
+			conn_close(cs, c, WHY_TOO_SLOW);
+	}
+	if (cs->nstarved > 0)
+		wheel_set(cs->wheel, cs->tick_id, cs->mono_ms + TICK_MS);
+}
+
+void conns_tick(struct conns *cs)
+{
+	if (cs->held_ms >= 0)
+		conns_hold(cs);
+	end_hoarders(cs);
+}
+
+/* ---- grants ---- */
+
+static void grants_free(struct conns *cs, struct session *s)
+{
+	while (s->grants) {
+		const uint32_t i = s->grants - 1;
+
+		s->grants = cs->block[i].next;
+		cs->block[i].next = cs->block_free;
+		cs->block_free = i + 1;
+		cs->nblocks_used--;
+	}
+}
+
+static uint32_t grants_copy(struct conns *cs, const struct grants *g)
+{
+	const size_t each = sizeof cs->block->s;
+	uint32_t first = 0;
+
+	/* From the end, so that each block is put in front of those that follow it. */
+	for (size_t i = (g->n + each - 1) / each; i-- > 0;) {
+		const uint32_t b = cs->block_free ? cs->block_free - 1 : cs->nblocks_made++;
+		const size_t n = g->n - i * each;
+
+		if (cs->block_free)
+			cs->block_free = cs->block[b].next;
+		cs->block[b].next = first;
+		memcpy(cs->block[b].s, g->s + i * each, n < each ? n : each);
+		first = b + 1;
+		cs->nblocks_used++;
+	}
+	return first;
+}
+
+bool conn_grants_fit(const struct conns *cs, const struct jwt *jwt)
+{
+	const size_t each = sizeof cs->block->s;
+
+	return cs->nblocks_used + (jwt->grants.n + each - 1) / each <= cs->nblocks;
+}
+
+void conn_grants_set(struct conns *cs, const struct conn *c, const struct jwt *jwt)
+{
+	struct session *s = conn_session(cs, c);
+
+	grants_free(cs, s);
+	s->grants = grants_copy(cs, &jwt->grants);
+	s->ngrants = (uint32_t)jwt->grants.n;
+}
+
+bool conn_granted(struct conns *cs, const struct conn *c, unsigned right, struct span subject)
+{
+	const struct session *s = conn_session(cs, c);
+	const size_t each = sizeof cs->block->s;
+	uint8_t all[GRANTS_MAX + sizeof cs->block->s];
+	size_t n = 0;
+
+	for (uint32_t b = s->grants; b && n < s->ngrants; b = cs->block[b - 1].next, n += each)
+		memcpy(all + n, cs->block[b - 1].s, each);
+	return admit_covers(cs->admit, c->key, all, s->ngrants, right, (const uint8_t *)subject.p,
+	    subject.n);
+}
+
+/* ---- log ---- */
 
 static void log_peer(const struct conn_peer *p)
 {
@@ -125,18 +280,39 @@ static void log_peer(const struct conn_peer *p)
 	log_str("client", s, t.n);
 }
 
-static void log_conn(enum log_level level, const char *event, const struct conn *c)
+void conn_log(enum log_level level, const char *event, const struct conn *c)
 {
 	log_begin(level, event);
 	log_peer(&c->peer);
 }
 
-static void conn_free(struct conns *cs, struct conn *c)
+void conn_log_rest(struct span subject, const struct jwt *jwt)
 {
-	if (c->state == CONN_OPEN || c->state == CONN_CLOSING) {
+	if (subject.p)
+		log_str("subject", subject.p, subject.n);
+	if (jwt && jwt->sub.n)
+		log_str("sub", jwt->sub.s, jwt->sub.n);
+	if (jwt && jwt->kid.n)
+		log_str("kid", jwt->kid.s, jwt->kid.n);
+	log_end();
+}
+
+void conn_log_reject(const struct conn *c, enum why why, struct span subject, const struct jwt *jwt)
+{
+	metrics.rejects[why]++;
+	conn_log(LOG_INFO, "reject", c);
+	log_text("reason", why_text(why));
+	conn_log_rest(subject, why > WHY_SIGNATURE_INVALID ? jwt : NULL);
+}
+
+/* ---- the end ---- */
+
+void conn_free(struct conns *cs, struct conn *c)
+{
+	if (c->admitted) {
 		cs->nopen--;
 		metrics.clients = cs->nopen;
-		log_conn(LOG_INFO, "close", c);
+		conn_log(LOG_INFO, "close", c);
 		log_num("code", c->code);
 		log_text("reason", why_text(c->why));
 		log_end();
@@ -144,20 +320,21 @@ static void conn_free(struct conns *cs, struct conn *c)
 		pending_remove(cs, c);
 	}
 	if (c->joined)
-		hub_leave(&cs->hub, id_of(cs, c));
-	wheel_clear(cs->wheel, id_of(cs, c));
+		hub_leave(&cs->hub, conn_id(cs, c));
+	if (c->form == FORM_V1)
+		grants_free(cs, conn_session(cs, c));
+	unstarve(cs, c);
+	wheel_clear(cs->wheel, conn_id(cs, c));
 	close(c->fd);
 	c->state = CONN_FREE;
 	c->gen++;
 	c->next = cs->free;
-	cs->free = id_of(cs, c) + 1;
+	cs->free = conn_id(cs, c) + 1;
 	cs->freed = true;
+	conn_message_release(cs, c);
 }
 
-/* ---- the end ---- */
-
-/* Gone without a close frame of ours. */
-static void conn_drop(struct conns *cs, struct conn *c, enum why why)
+void conn_drop(struct conns *cs, struct conn *c, enum why why)
 {
 	if (c->state != CONN_CLOSING) {
 		c->why = (uint8_t)why;
@@ -166,607 +343,183 @@ static void conn_drop(struct conns *cs, struct conn *c, enum why why)
 	conn_free(cs, c);
 }
 
-static void conn_push(struct conns *cs, struct conn *c);
-
-/* Send a control frame, or keep it until there is room. One that waits and has not been begun
- * can only be a pong or a ping, and gives way: RFC 6455 5.5.3 asks for the latest pong. */
-static void conn_control(struct conns *cs, struct conn *c, const uint8_t *p, size_t n)
+static void closing(struct conns *cs, struct conn *c, enum why why, uint16_t code)
 {
-	struct conn_cold *cold = &cs->cold[id_of(cs, c)];
-
-	if (c->state == CONN_OPEN && c->out_len > 0)
-		c->out_len = (uint16_t)(c->out_off ? 2 + cold->out[1] : 0);
-	assert(c->out_len + n <= sizeof cold->out);
-	memcpy(cold->out + c->out_len, p, n);
-	c->out_len = (uint16_t)(c->out_len + n);
-	conn_push(cs, c);
+	c->state = CONN_CLOSING;
+	c->why = (uint8_t)why;
+	c->code = code;
+	c->talking = false;
+	unstarve(cs, c);
+	conn_message_release(cs, c);
+	conn_deadline_set(cs, c, cs->mono_ms + (cs->ending ? SHUTDOWN_MS : LINGER_MS));
 }
 
-/* The one closer of a client that was let in: our close frame follows the frame that has been
- * begun, the rest is not sent. The slot may be free on return. */
-static void conn_close(struct conns *cs, struct conn *c, enum why why)
+void conn_close(struct conns *cs, struct conn *c, enum why why)
 {
 	uint8_t frame[2 + WS_CONTROL_MAX];
 
-	if (c->state != CONN_OPEN)
+	if (c->state != CONN_OPEN && c->state != CONN_AUTH)
 		return;
-	c->state = CONN_CLOSING;
-	c->why = (uint8_t)why;
-	c->code = (uint16_t)why_close(why);
-	deadline(cs, c, cs->mono_ms + (cs->ending ? SHUTDOWN_MS : LINGER_MS));
-	conn_control(cs, c, frame, ws_close_write(frame, why));
+	closing(cs, c, why, (uint16_t)why_close(why));
+	if (c->form == FORM_SSE) {
+		c->deaf = true;			/* its end is the end of the connection */
+		conn_push(cs, c);
+	} else {
+		conn_control(cs, c, frame, ws_close_write(frame, why));
+	}
 }
 
-/* Answer the peer's close frame (RFC 6455 5.5.1) with its own code and go. */
-static void conn_close_back(struct conns *cs, struct conn *c, uint16_t code)
+/* RFC 6455 5.5.1: with the same code. */
+void conn_close_back(struct conns *cs, struct conn *c, uint16_t code)
 {
 	uint8_t frame[4] = { 0x80 | WS_CLOSE, 2, (uint8_t)(code >> 8), (uint8_t)code };
 
 	if (code == 1005)
 		frame[1] = 0;
 	c->peer_closed = true;
-	if (c->state == CONN_OPEN) {
-		c->state = CONN_CLOSING;
-		c->why = WHY_PEER_CLOSED;
-		c->code = code;
-		deadline(cs, c, cs->mono_ms + LINGER_MS);
+	if (c->state != CONN_CLOSING) {
+		closing(cs, c, WHY_PEER_CLOSED, code);
 		conn_control(cs, c, frame, 2u + frame[1]);
 	} else if (c->out_len == 0) {
 		conn_free(cs, c);
 	}
 }
 
-/* ---- sending ---- */
-
-static void conn_ping_at(struct conns *cs, const struct conn *c)
+/* End what has not been let in. */
+static void end_pending(struct conns *cs, struct conn *c, enum why why)
 {
-	const int64_t at_ms = cs->mono_ms + cs->config.ping_ms;
-
-	deadline(cs, c, at_ms < c->end_ms ? at_ms : c->end_ms);
-}
-
-/* False: the connection is gone. *sent < n: the socket is full. */
-static bool conn_send(struct conns *cs, struct conn *c, const uint8_t *p, size_t n, size_t *sent)
-{
-	const ssize_t r = send(c->fd, p, n, MSG_NOSIGNAL);
-
-	*sent = r < 0 ? 0 : (size_t)r;
-	metrics.sent_bytes += *sent;
-	c->blocked = *sent < n;
-	if (*sent > 0)
-		c->moved_ms = (uint32_t)cs->mono_ms;
-	if (r >= 0 || errno == EAGAIN || errno == ENOBUFS || errno == ENOMEM)
-		return true;
-	conn_drop(cs, c, WHY_PEER_GONE);
-	return false;
-}
-
-static bool push_control(struct conns *cs, struct conn *c)
-{
-	struct conn_cold *cold = &cs->cold[id_of(cs, c)];
-	size_t sent;
-
-	if (!conn_send(cs, c, cold->out + c->out_off, (size_t)(c->out_len - c->out_off), &sent))
-		return false;
-	c->out_off = (uint16_t)(c->out_off + sent);
-	while (c->out_len > 0 && c->out_off >= 2 + cold->out[1]) {	/* a frame is through */
-		const uint16_t first = (uint16_t)(2 + cold->out[1]);
-
-		c->out_len = (uint16_t)(c->out_len - first);
-		c->out_off = (uint16_t)(c->out_off - first);
-		memmove(cold->out, cold->out + first, c->out_len);
-	}
-	if (c->out_len > 0)
-		return true;
-	if (c->state == CONN_CLOSING) {
-		if (c->peer_closed) {
-			conn_free(cs, c);
-			return false;
-		}
-		if (c->deaf)
-			shutdown(c->fd, SHUT_WR);	/* or the peer waits for us to go */
-	}
-	return true;
-}
-
-static bool push_run(struct conns *cs, struct conn *c, const struct ring_run *run)
-{
-	const uint32_t id = id_of(cs, c);
-	size_t sent;
-
-	if (!conn_send(cs, c, run->p, run->len, &sent))
-		return false;
-	if (sent)
-		metrics.deliveries += hub_sent(&cs->hub, id, run, sent);
-	if (c->blocked)
-		hub_stick(&cs->hub, id);
-	return true;
-}
-
-/* Send what is due until there is no more or the socket is full. Control frames go between
- * frames, before any that has not been begun. The slot may be free on return. */
-static void conn_push(struct conns *cs, struct conn *c)
-{
-	const uint32_t id = id_of(cs, c);
-	struct ring_run run;
-
-	while (!c->blocked) {
-		const bool only = c->out_len > 0 || c->state == CONN_CLOSING;
-
-		if (c->joined && only && hub_begun(&cs->hub, id, &run)) {
-			if (!push_run(cs, c, &run))
-				return;
-			continue;
-		}
-		if (c->joined && c->state == CONN_CLOSING) {
-			hub_leave(&cs->hub, id);
-			c->joined = false;
-		}
-		if (c->out_len > 0) {
-			if (!push_control(cs, c))
-				return;
-		} else if (c->joined && hub_pending(&cs->hub, id, &run)) {
-			if (!push_run(cs, c, &run))
-				return;
-		} else {
-			c->slow = false;
-			return;
-		}
-	}
-	if (c->joined)
-		hub_stick(&cs->hub, id);
-}
-
-void conns_flush(struct conns *cs)
-{
-	struct hub *h = &cs->hub;
-
-	for (uint32_t s = h->dirty; s != HUB_NONE; s = h->subject[s].dirty_next) {
-		for (uint32_t id = h->subject[s].readers, next; id != HUB_NONE; id = next) {
-			next = h->reader[id].next;
-			hub_wake(h, id);
-			conn_push(cs, &cs->slot[id]);
-		}
-	}
-	hub_flushed(h);
-}
-
-/* ---- clients that fall behind ---- */
-
-static void send_buffer(const struct conn *c, int n)
-{
-	setsockopt(c->fd, SOL_SOCKET, SO_SNDBUF, &n, sizeof n);
-}
-
-/* The record that a reader is stuck at is about to go. What is left of a frame that it has
- * begun is handed to the kernel, for which the send buffer is raised for the moment as far as
- * net.core.wmem_max allows, so that what the peer reads stays whole, and so does the close
- * frame behind it. */
-static void conn_overtaken(struct conns *cs, struct conn *c)
-{
-	const uint32_t id = id_of(cs, c);
-	const bool skip = cs->config.slow == SLOW_SKIP && c->state == CONN_OPEN;
-	struct ring_run run;
-
-	metrics.slow += c->state == CONN_OPEN;
-	if (c->state == CONN_OPEN && !c->slow) {
-		log_conn(LOG_WARN, "slow", c);
-		log_text("action", skip ? "skip" : "close");
-		log_end();
-	}
-	c->slow = true;
-	const bool begun = hub_begun(&cs->hub, id, &run);
-
-	send_buffer(c, INT32_MAX / 2);
-	c->blocked = false;
-	if (begun && !push_run(cs, c, &run))
-		return;
-	if (begun && c->blocked) {		/* more than wmem_max is left: it is cut off */
-		c->why = WHY_TOO_SLOW;
-		c->code = (uint16_t)why_close(WHY_PEER_GONE);
-		conn_free(cs, c);
-	} else if (skip) {
-		send_buffer(c, CLIENT_SNDBUF);
-		hub_skip(&cs->hub, id);
-		c->blocked = true;
-		hub_stick(&cs->hub, id);
-	} else if (c->state == CONN_OPEN) {
-		conn_close(cs, c, WHY_TOO_SLOW);
-	} else {
-		conn_push(cs, c);
+	if (c->state == CONN_AUTH) {
+		conn_log_reject(c, why, (struct span){ NULL, 0 }, NULL);
+		conn_close(cs, c, why);
+	} else if (c->state == CONN_BODY || (c->state == CONN_HEAD && (!c->kept || c->head_len > 0))) {
+		conn_refuse(cs, c, why, NULL, NULL);
+	} else if (c->state == CONN_HEAD) {
+		conn_drop(cs, c, WHY_PEER_GONE);	/* kept, and nothing asked */
 	}
 }
 
-enum why conn_publish(struct conns *cs, uint32_t subject, const uint8_t *p, size_t n,
-    bool may_wait)
+/* ---- admitted ---- */
+
+/* The next ping, the word that it expires, or its end. */
+static void next_deadline(struct conns *cs, struct conn *c)
 {
-	const bool replace = !cs->config.binary && !utf8_valid(p, n);
-	const size_t len = replace ? utf8_replaced_len(p, n) : n;
-	const size_t head = ws_head_len(len);
-	uint32_t id;
+	int64_t at_ms = cs->mono_ms + cs->config.ping_ms;
 
-	if (head + len > cs->hub.ring.size)
-		return WHY_MESSAGE_TOO_LARGE;
-	const uint32_t total = (uint32_t)(head + len);
+	if (c->form == FORM_V1 && !c->warned && c->end_ms - EXPIRING_MS < at_ms)
+		at_ms = c->end_ms - EXPIRING_MS;
+	conn_deadline_set(cs, c, at_ms < c->end_ms ? at_ms : c->end_ms);
+}
 
-	if (hub_must_flush(&cs->hub, total))
-		conns_flush(cs);
-	while ((id = hub_room(&cs->hub, total)) != HUB_NONE) {
-		if (may_wait && cs->config.slow == SLOW_WAIT) {
-			conns_flush(cs);
-			if (cs->held_ms < 0)
-				cs->held_ms = cs->mono_ms;
-			return WHY_MORE;
-		}
-		conn_overtaken(cs, &cs->slot[id]);
+static int64_t later(int64_t from_ms, int64_t ms)
+{
+	return ms > INT64_MAX / 2 ? INT64_MAX : from_ms + ms;
+}
+
+void conn_expire(struct conns *cs, struct conn *c, const struct jwt *jwt)
+{
+	const int64_t expiry_ms = later(cs->mono_ms, admit_expiry_ms(cs->admit, jwt, cs->wall_ms));
+	int64_t session_ms = later(cs->mono_ms, jwt->session_ms);
+
+	if (c->form == FORM_V1) {
+		struct session *s = conn_session(cs, c);
+
+		if (jwt->session_ms != INT64_MAX)
+			s->session_ms = jwt->session_ms;
+		session_ms = later(s->start_ms, s->session_ms);
 	}
-	uint8_t *out = hub_push(&cs->hub, subject, total);
-
-	ws_head_write(out, cs->config.binary ? WS_BINARY : WS_TEXT, len);
-	if (replace)
-		utf8_replace(out + head, p, n);
-	else if (n > 0)
-		memcpy(out + head, p, n);
-	metrics.messages++;
-	return WHY_OK;
+	c->end_why = session_ms <= expiry_ms ? WHY_SESSION_ENDED : WHY_TOKEN_EXPIRED;
+	c->end_ms = session_ms <= expiry_ms ? session_ms : expiry_ms;
+	c->warned = false;
+	next_deadline(cs, c);
 }
 
-/* What have the peers of those who are stuck taken? EPOLLOUT comes only when a third of a send
- * buffer is free, so the bytes in it are asked for. */
-static void look_at_stuck(struct conns *cs)
+int64_t conn_expires_s(const struct conns *cs, const struct conn *c)
 {
-	const struct hub *h = &cs->hub;
-
-	for (uint64_t i = h->ring.tail; i < h->ring.head; i++) {
-		uint32_t id = ring_at(&h->ring, i)->first_stuck;
-
-		for (; id != HUB_NONE; id = h->reader[id].stuck_next) {
-			struct conn *c = &cs->slot[id];
-			int queued = 0;
-
-			ioctl(c->fd, SIOCOUTQ, &queued);
-			if ((uint32_t)queued < c->queued)
-				c->moved_ms = (uint32_t)cs->mono_ms;
-			c->queued = (uint32_t)queued;
-		}
-	}
+	return c->end_ms == INT64_MAX ? -1 : (c->end_ms - cs->mono_ms + cs->wall_ms) / 1000;
 }
 
-void conns_hold(struct conns *cs)
+/* From pending to OPEN. */
+void conn_admit(struct conns *cs, struct conn *c, const struct jwt *jwt)
 {
-	uint32_t id, next;
-
-	look_at_stuck(cs);
-	if (cs->mono_ms - cs->held_ms < HOLD_MS)
-		return;
-	for (id = hub_first_stuck(&cs->hub); id != HUB_NONE && !hub_has_room(&cs->hub);) {
-		struct conn *c = &cs->slot[id];
-
-		next = cs->hub.reader[id].stuck_next;
-		if ((uint32_t)cs->mono_ms - c->moved_ms >= HOLD_MS)
-			conn_overtaken(cs, c);
-		else if (next == HUB_NONE)
-			return;			/* this record is still waited for */
-		id = next != HUB_NONE ? next : hub_first_stuck(&cs->hub);
-	}
-}
-
-bool conns_delivered(const struct conns *cs)
-{
-	return hub_first_stuck(&cs->hub) == HUB_NONE;
-}
-
-/* ---- requests ---- */
-
-/* The reply is out; wait for the peer to read it and go, lest a reset overtake it. */
-static void conn_drain(struct conns *cs, struct conn *c)
-{
-	c->state = CONN_DRAIN;
-	buf_release(cs, c);
-	shutdown(c->fd, SHUT_WR);
-	deadline(cs, c, cs->mono_ms + LINGER_MS);
-}
-
-/* A reply always fits the empty buffer of a fresh socket; if not, that peer has lost it. */
-static void reply(struct conns *cs, struct conn *c, const char *head, size_t n, const void *body,
-    size_t len)
-{
-	if (send(c->fd, head, n, MSG_NOSIGNAL | (len ? MSG_MORE : 0)) == (ssize_t)n && len > 0)
-		send(c->fd, body, len, MSG_NOSIGNAL);
-	conn_drain(cs, c);
-}
-
-/* The end of a line: what was asked for, and by whom, as far as that is known. */
-static void log_asked(const struct http_req *r, const struct jwt *jwt)
-{
-	if (r && r->path.p)
-		log_str("subject", r->path.p, r->path.n);
-	if (jwt && jwt->sub.n)
-		log_str("sub", jwt->sub.s, jwt->sub.n);
-	if (jwt && jwt->kid.n)
-		log_str("kid", jwt->kid.s, jwt->kid.n);
-	log_end();
-}
-
-static void refuse(struct conns *cs, struct conn *c, enum why why, const struct http_req *r,
-    const struct jwt *jwt)
-{
-	char out[HTTP_REPLY_MAX];
-
-	metrics.rejects[why]++;
-	log_conn(LOG_INFO, "reject", c);
-	log_text("reason", why_text(why));
-	log_asked(r, jwt);
-	const size_t n = http_refusal(out, why, r && r->token.p, (struct span){ NULL, 0 });
-	const size_t body = strlen(why_text(why)) + 1;		/* RFC 9110 9.3.2: not for a HEAD */
-
-	reply(cs, c, out, r && r->method == HTTP_HEAD ? n - body : n, NULL, 0);
-}
-
-static void request_metrics(struct conns *cs, struct conn *c, const struct http_req *r)
-{
-	char head[HTTP_REPLY_MAX], body[METRICS_MAX];
-	size_t n;
-
-	if (r->method > HTTP_HEAD) {
-		refuse(cs, c, WHY_METHOD_NOT_ALLOWED, r, NULL);
-		return;
-	}
-	if (r->path.n == 8 && memcmp(r->path.p, "/metrics", 8) == 0) {
-		metrics.used_tokens = cs->admit->used.n;
-		n = metrics_write(body);
-	} else if (r->path.n == 8 && memcmp(r->path.p, "/healthz", 8) == 0) {
-		memcpy(body, "ok\n", n = 3);
-	} else {
-		refuse(cs, c, WHY_NOT_FOUND, r, NULL);
-		return;
-	}
-	reply(cs, c, head, http_ok(head, n == 3 ? "text/plain" : "text/plain; version=0.0.4", n, ""),
-	    body, r->method == HTTP_HEAD ? 0 : n);
-}
-
-static void request_page(struct conns *cs, struct conn *c, const struct http_req *r)
-{
-	char head[HTTP_REPLY_MAX];
-
-	reply(cs, c, head, http_ok(head, "text/html; charset=utf-8", page_len, PAGE_FIELDS), page,
-	    r->method == HTTP_HEAD ? 0 : page_len);
-}
-
-/* since=EPOCH-N (contract 4). *number is UINT64_MAX where the epoch is another. False: malformed. */
-static bool since_read(const struct conns *cs, struct span since, uint64_t *number)
-{
-	const char *dash = memrchr(since.p, '-', since.n), *end = since.p + since.n;
-	int64_t n;
-
-	if (!dash || dash == since.p || !text_read(&n, dash + 1, (size_t)(end - dash) - 1))
-		return false;
-	for (const char *p = since.p; p < dash; p++)
-		if (!((*p >= '0' && *p <= '9') || (*p >= 'a' && *p <= 'f')))
-			return false;
-	const bool ours = (size_t)(dash - since.p) == strlen(cs->epoch) &&
-	    memcmp(since.p, cs->epoch, strlen(cs->epoch)) == 0;
-
-	*number = ours ? (uint64_t)n : UINT64_MAX;
-	return true;
-}
-
-/* How many messages a new reader gets first; the hub bounds it by what it has. */
-static uint64_t replay_count(const struct conns *cs, const struct http_req *r,
-    const struct hub_subject *s)
-{
-	uint64_t number;
-
-	if (r->since.p && since_read(cs, r->since, &number))
-		return number <= s->number ? s->number - number : UINT64_MAX;
-	return r->replay >= 0 ? (uint64_t)r->replay : cs->config.replay;
-}
-
-/* From HEAD to OPEN; the 101 is out. */
-static void conn_open(struct conns *cs, struct conn *c, const struct http_req *r,
-    const struct jwt *jwt)
-{
-	const uint32_t id = id_of(cs, c), subject = hub_subject(&cs->hub, r->path.p, r->path.n);
-	enum why end_why;
-	const int64_t life_ms = admit_life_ms(cs->admit, jwt, cs->wall_ms, &end_why);
-
 	pending_remove(cs, c);
 	c->state = CONN_OPEN;
-	c->end_why = (uint8_t)end_why;
-	c->end_ms = life_ms > INT64_MAX / 2 ? INT64_MAX : cs->mono_ms + life_ms;
+	c->admitted = true;
+	c->key = jwt->key;
 	c->heard_ms = c->moved_ms = (uint32_t)cs->mono_ms;
 	metrics.clients = ++cs->nopen;
 	metrics.accepts++;
-	hub_join(&cs->hub, id, subject);
-	c->joined = true;
-	hub_replay(&cs->hub, id, replay_count(cs, r, &cs->hub.subject[subject]));
-	conn_ping_at(cs, c);
-
-	log_conn(LOG_INFO, "accept", c);
-	log_asked(r, jwt);
+	conn_expire(cs, c, jwt);
 }
 
-/* All that a request must be before its token is looked at. */
-static enum why request_check(const struct conns *cs, const struct http_req *r)
+static void expiring(struct conns *cs, struct conn *c)
 {
-	uint64_t number;
-	enum why why = WHY_OK;
-
-	if (!subject_valid((const uint8_t *)r->path.p, r->path.n) ||
-	    (r->since.p && !since_read(cs, r->since, &number)))
-		why = WHY_BAD_REQUEST;
-	if (why == WHY_OK)
-		why = http_upgrade_check(r);
-	if (why == WHY_OK)
-		why = admit_origin(cs->admit, r->origin);
-	if (why == WHY_OK && cs->nopen >= cs->config.max_clients)
-		why = WHY_TOO_MANY_CLIENTS;
-	return why;
+	c->warned = c->warning = true;
+	next_deadline(cs, c);
+	conn_push(cs, c);
 }
 
-static void request_upgrade(struct conns *cs, struct conn *c, const struct http_req *r)
+static void heartbeat(struct conns *cs, struct conn *c)
 {
-	char out[HTTP_REPLY_MAX], accept[WS_ACCEPT_LEN];
-	struct jwt jwt;
-	enum why why = request_check(cs, r);
+	static const uint8_t ping[2] = { 0x80 | WS_PING, 0 }, comment[3] = { ':', '\n', '\n' };
 
-	jwt.sub.n = jwt.kid.n = 0;
-	jwt.session_ms = INT64_MAX;
-	if (why == WHY_OK)
-		why = admit_token(cs->admit, &jwt, r->token, r->path, cs->wall_ms);
-	if (why == WHY_OK)
-		why = admit_take(cs->admit, &jwt);
-	if (why != WHY_OK) {
-		refuse(cs, c, why, r, why > WHY_SIGNATURE_INVALID ? &jwt : NULL);
+	if (c->blocked)
 		return;
-	}
-	ws_accept(accept, r->key.p, r->key.n);
-	const size_t n = http_switch(out, accept, r->bearer ? "bearer" : NULL);
+	if (c->form == FORM_SSE)
+		conn_out(cs, c, comment, sizeof comment);
+	else
+		conn_control(cs, c, ping, sizeof ping);
+}
 
-	conn_open(cs, c, r, &jwt);
-	if (send(c->fd, out, n, MSG_NOSIGNAL) != (ssize_t)n)
+static void open_deadline(struct conns *cs, struct conn *c)
+{
+	const bool silent = (uint32_t)cs->mono_ms - c->heard_ms >= 2 * cs->config.ping_ms;
+
+	if (cs->mono_ms >= c->end_ms) {
+		conn_close(cs, c, c->end_why);
+	} else if (silent && c->form != FORM_SSE) {	/* there TCP_USER_TIMEOUT tells */
+		conn_drop(cs, c, WHY_PING_TIMEOUT);
+	} else if (c->form == FORM_V1 && !c->warned && cs->mono_ms >= c->end_ms - EXPIRING_MS) {
+		expiring(cs, c);
+	} else {
+		next_deadline(cs, c);
+		heartbeat(cs, c);
+	}
+}
+
+void conn_deadline(struct conns *cs, uint32_t id)
+{
+	struct conn *c = &cs->slot[id];
+
+	if (c->state == CONN_OPEN)
+		open_deadline(cs, c);
+	else if (c->state == CONN_DRAIN || c->state == CONN_CLOSING)
 		conn_drop(cs, c, WHY_PEER_GONE);
 	else
-		conn_push(cs, c);
-}
-
-static void request(struct conns *cs, struct conn *c, uint8_t *head, size_t n)
-{
-	struct http_req r;
-
-	if (http_parse(&r, head, n) != WHY_OK)
-		refuse(cs, c, WHY_BAD_REQUEST, NULL, NULL);
-	else if (c->metrics)
-		request_metrics(cs, c, &r);
-	else if (cs->config.page && !r.upgrade && r.method <= HTTP_HEAD && r.path.n == 1)
-		request_page(cs, c, &r);
-	else
-		request_upgrade(cs, c, &r);
+		end_pending(cs, c, WHY_HANDSHAKE_TIMEOUT);
 }
 
 /* ---- input ---- */
 
-/* Let epoll say again what it has said: there is more than one turn's worth. */
-static void rearm(const struct conns *cs, const struct conn *c)
+void conn_rearm(const struct conns *cs, const struct conn *c)
 {
 	struct epoll_event e = { .events = CONN_EVENTS,
-		.data.u64 = tag_make(TAG_CONN, c->gen, id_of(cs, c)) };
+		.data.u64 = tag_make(TAG_CONN, c->gen, conn_id(cs, c)) };
 
 	epoll_ctl(cs->epfd, EPOLL_CTL_MOD, c->fd, &e);
 }
 
-/* False: the connection is gone, or was before. *n > 0 bytes were read into p, or 0: no more. */
-static bool conn_recv(struct conns *cs, struct conn *c, uint8_t *p, size_t cap, size_t *n)
+bool conn_recv(struct conns *cs, struct conn *c, uint8_t *p, size_t cap, size_t *n)
 {
 	const ssize_t r = recv(c->fd, p, cap, 0);
 
 	*n = r < 0 ? 0 : (size_t)r;
 	if (r > 0 || (r < 0 && (errno == EAGAIN || errno == EINTR)))
 		return true;
-	conn_drop(cs, c, WHY_PEER_GONE);
+	conn_drop(cs, c, r == 0 && c->form == FORM_SSE ? WHY_PEER_CLOSED : WHY_PEER_GONE);
 	return false;
 }
 
-static bool conn_lives(const struct conn *c)
-{
-	return c->state == CONN_OPEN || c->state == CONN_CLOSING;
-}
-
-/* The peer's framing can no longer be followed. */
-static void protocol_error(struct conns *cs, struct conn *c, enum why why)
-{
-	c->deaf = true;
-	if (c->state == CONN_OPEN)
-		conn_close(cs, c, why);
-	else if (!c->joined && c->out_len == 0)
-		shutdown(c->fd, SHUT_WR);	/* our close frame is out */
-}
-
-/* A whole control frame, unmasked. */
-static void control_frame(struct conns *cs, struct conn *c, const struct ws_head *h,
-    const uint8_t *payload)
-{
-	uint8_t pong[2 + WS_CONTROL_MAX];
-	uint16_t code;
-	enum why why;
-
-	if (h->op == WS_PING && c->state == CONN_OPEN) {
-		ws_head_write(pong, WS_PONG, h->len);
-		memcpy(pong + 2, payload, h->len);
-		conn_control(cs, c, pong, 2 + h->len);
-	} else if (h->op == WS_CLOSE) {
-		why = ws_close_read(&code, payload, h->len);
-		if (why == WHY_OK)
-			conn_close_back(cs, c, code);
-		else
-			protocol_error(cs, c, why);
-	}
-}
-
-/* Take frames from p[0..n); the beginning of a control frame is kept for the next time. False:
- * the connection is gone. */
-static bool conn_frames(struct conns *cs, struct conn *c, uint8_t *p, size_t n)
-{
-	while (n > 0 && !c->deaf) {
-		struct ws_head h;
-		size_t used;
-		const size_t skip = c->skip < n ? (size_t)c->skip : n;
-
-		p += skip;
-		n -= skip;
-		c->skip -= skip;
-		if (n == 0)
-			break;
-		enum why why = ws_head_read(&h, &used, p, n);
-
-		if (why == WHY_OK && h.op & 8 && n - used < h.len)
-			why = WHY_MORE;
-		if (why == WHY_MORE) {
-			memcpy(cs->cold[id_of(cs, c)].in, p, n);
-			c->in_len = (uint8_t)n;
-			break;
-		}
-		if (why != WHY_OK) {
-			protocol_error(cs, c, why);
-			return conn_lives(c);
-		}
-		if (!(h.op & 8)) {
-			c->skip = h.len;
-			h.len = 0;
-			conn_close(cs, c, WHY_READ_ONLY);
-		} else {
-			ws_mask(p + used, h.len, h.mask);
-			control_frame(cs, c, &h, p + used);
-		}
-		if (!conn_lives(c))
-			return false;
-		p += used + h.len;
-		n -= used + h.len;
-	}
-	return true;
-}
-
-static void input_frames(struct conns *cs, struct conn *c, bool ended)
-{
-	struct conn_cold *cold = &cs->cold[id_of(cs, c)];
-	uint8_t in[sizeof cold->in + INPUT_SIZE];
-	size_t n;
-
-	for (int i = 0; i < READS_MAX; i++) {
-		const size_t kept = c->in_len;
-
-		if (!conn_recv(cs, c, in + kept, INPUT_SIZE, &n) || n == 0)
-			return;
-		if (kept)
-			memcpy(in, cold->in, kept);
-		c->heard_ms = (uint32_t)cs->mono_ms;
-		c->in_len = 0;
-		if (!conn_frames(cs, c, in, kept + n) || (n < INPUT_SIZE && !ended))
-			return;
-	}
-	rearm(cs, c);
-}
-
+/* What comes means nothing. */
 static void input_drain(struct conns *cs, struct conn *c)
 {
 	uint8_t in[INPUT_SIZE];
@@ -775,47 +528,17 @@ static void input_drain(struct conns *cs, struct conn *c)
 	for (int i = 0; i < READS_MAX; i++)
 		if (!conn_recv(cs, c, in, sizeof in, &n) || n == 0)
 			return;
-	rearm(cs, c);
+	conn_rearm(cs, c);
 }
 
-/* Keep the part of a head that has come in a buffer of the pool, which has one for each
- * pending connection. */
-static void head_keep(struct conns *cs, struct conn *c, const uint8_t *in, size_t n)
+static void input(struct conns *cs, struct conn *c, bool ended)
 {
-	if (c->buf == CONN_NONE) {
-		c->buf = cs->nbuf_free > 0 ? cs->buf_free[--cs->nbuf_free] : cs->nbuf_made++;
-		assert(c->buf < cs->config.max_pending);
-		memcpy(cs->buf[c->buf], in, n);
-	}
-	c->head_len = (uint16_t)n;
-}
-
-static void input_head(struct conns *cs, struct conn *c, bool ended)
-{
-	uint8_t in[HEAD_MAX], *p = c->buf == CONN_NONE ? in : cs->buf[c->buf];
-	size_t n, seen = c->head_seen;
-
-	if (!conn_recv(cs, c, p + c->head_len, HEAD_MAX - c->head_len, &n) || n == 0)
-		return;
-	n += c->head_len;
-	const enum why why = http_head_end(&seen, p, n);
-
-	c->head_seen = (uint16_t)seen;
-	if (why == WHY_MORE) {
-		head_keep(cs, c, p, n);
-		if (ended)
-			conn_drop(cs, c, WHY_PEER_GONE);
-		return;
-	}
-	if (why != WHY_OK) {
-		refuse(cs, c, why, NULL, NULL);
-		return;
-	}
-	/* What follows the head stays where it is: the pool's buffer is given back by then, but
-	 * nobody else is served before it has been read. */
-	request(cs, c, p, seen);
-	if (conn_lives(c) && conn_frames(cs, c, p + seen, n - seen) && (n == HEAD_MAX || ended))
-		input_frames(cs, c, ended);
+	if (c->state == CONN_HEAD || c->state == CONN_BODY)
+		conn_input_request(cs, c, ended);
+	else if (c->state == CONN_DRAIN || c->form == FORM_SSE)
+		input_drain(cs, c);
+	else
+		conn_input_frames(cs, c, ended);
 }
 
 void conn_event(struct conns *cs, uint32_t id, uint32_t gen, uint32_t events)
@@ -828,39 +551,12 @@ void conn_event(struct conns *cs, uint32_t id, uint32_t gen, uint32_t events)
 		c->blocked = false;
 		c->heard_ms = (uint32_t)cs->mono_ms;
 		conn_push(cs, c);
+		if (c->state == CONN_OPEN && c->stashed)
+			conn_unstash(cs, c);
 	}
-	const bool ended = events & CONN_ENDED, head = c->state == CONN_HEAD;
-
-	if (!(events & EPOLLIN) && !ended)
-		return;
-	if (head)
-		input_head(cs, c, ended);
-	else if (conn_lives(c))
-		input_frames(cs, c, ended);
-	if (c->state == CONN_DRAIN && (ended || !head))
-		input_drain(cs, c);
-}
-
-/* ---- time ---- */
-
-void conn_deadline(struct conns *cs, uint32_t id)
-{
-	static const uint8_t ping[2] = { 0x80 | WS_PING, 0 };
-	struct conn *c = &cs->slot[id];
-
-	if (c->state == CONN_HEAD) {
-		refuse(cs, c, WHY_HANDSHAKE_TIMEOUT, NULL, NULL);
-	} else if (c->state != CONN_OPEN) {
-		conn_drop(cs, c, WHY_PEER_GONE);
-	} else if (cs->mono_ms >= c->end_ms) {
-		conn_close(cs, c, c->end_why);
-	} else if ((uint32_t)cs->mono_ms - c->heard_ms >= 2 * cs->config.ping_ms) {
-		conn_drop(cs, c, WHY_PING_TIMEOUT);
-	} else {
-		conn_ping_at(cs, c);
-		if (!c->blocked)
-			conn_control(cs, c, ping, sizeof ping);
-	}
+	if (c->state != CONN_FREE && events & (EPOLLIN | CONN_ENDED))
+		input(cs, c, events & CONN_ENDED);
+	conns_flush(cs);
 }
 
 /* ---- from and to nothing ---- */
@@ -875,7 +571,7 @@ static void conn_new(struct conns *cs, int fd, const struct sockaddr_storage *ss
 	if (cs->free)
 		cs->free = c->next;
 	*c = (struct conn){ .fd = fd, .gen = c->gen, .buf = CONN_NONE, .state = CONN_HEAD,
-		.metrics = is_metrics, .peer.family = ss->ss_family };
+		.key = KEY_NONE, .metrics = is_metrics, .peer.family = ss->ss_family };
 	if (ss->ss_family == AF_INET) {
 		const struct sockaddr_in *in = (const void *)ss;
 
@@ -888,7 +584,7 @@ static void conn_new(struct conns *cs, int fd, const struct sockaddr_storage *ss
 		c->peer.port = ntohs(in6->sin6_port);
 	}
 	pending_add(cs, c);
-	deadline(cs, c, cs->mono_ms + cs->config.handshake_ms);
+	conn_deadline_set(cs, c, cs->mono_ms + cs->config.handshake_ms);
 	e.data.u64 = tag_make(TAG_CONN, c->gen, id);
 	if (epoll_ctl(cs->epfd, EPOLL_CTL_ADD, fd, &e) != 0)
 		conn_free(cs, c);
@@ -899,9 +595,9 @@ static void drop_oldest(struct conns *cs)
 {
 	struct conn *c = &cs->slot[cs->oldest];
 
-	if (c->state == CONN_HEAD)
-		refuse(cs, c, WHY_PENDING_FULL, NULL, NULL);
-	conn_free(cs, c);
+	end_pending(cs, c, WHY_PENDING_FULL);
+	if (c->state != CONN_FREE)
+		conn_free(cs, c);
 }
 
 bool conns_accept(struct conns *cs, int listener, bool is_metrics)
@@ -935,8 +631,21 @@ void conns_close_all(struct conns *cs, enum why why, bool ending)
 
 		if (c->state == CONN_OPEN)
 			conn_close(cs, c, why);
-		else if (c->state == CONN_HEAD && ending)
-			refuse(cs, c, why, NULL, NULL);
+		else if (c->state != CONN_FREE && ending)
+			end_pending(cs, c, why);
+	}
+}
+
+void conns_rekey(struct conns *cs, const uint8_t map[KEYS_MAX])
+{
+	for (uint32_t id = 0; id < cs->made; id++) {
+		struct conn *c = &cs->slot[id];
+
+		if (c->state == CONN_FREE || c->key == KEY_NONE)
+			continue;
+		c->key = map[c->key];
+		if (c->key == KEY_NONE)
+			conn_close(cs, c, WHY_KEY_UNKNOWN);
 	}
 }
 

@@ -1,7 +1,9 @@
 /* conn.h - connection slots and their state machine: the one place that admits, sends and
  * closes.
  *
- * Owns the clients' sockets. All memory is taken in conns_init; a peer costs its slot. */
+ * Owns the clients' sockets. All memory is taken in conns_init; a peer costs its slot.
+ * In four files: conn.c is slots, time and the end; send.c what goes out; request.c HTTP;
+ * talk.c what clients say once they are WebSocket clients. */
 
 #ifndef CONN_H
 #define CONN_H
@@ -11,22 +13,32 @@
 #include <stdint.h>
 
 #include "admit.h"
+#include "body.h"
+#include "form.h"
+#include "http.h"
 #include "hub.h"
 #include "limits.h"
+#include "log.h"
+#include "v1.h"
 #include "wheel.h"
 #include "why.h"
+#include "ws.h"
 
-/* What each state promises. A slot has one deadline at a time.
+/* What each state promises. A slot has one deadline at a time, and is either admitted, which is
+ * counted in nopen, or in the pending list.
  *
  *   FREE     no socket; in the free list, or never used.
- *   HEAD     the request's head is not all here. In the pending list. buf is set only if some
- *            of it is. Deadline: the handshake timeout.
+ *   HEAD     the request's head is not all here. Pending. buf is set if some of it is.
+ *            Deadline: the handshake timeout, anew for each request.
+ *   BODY     the head of a POST is in buf, its body is not all here. Pending. The deadline is
+ *            that of HEAD.
+ *   AUTH     a sluice.v1 client whose token is not here yet. Pending. Deadline: that of HEAD.
  *   DRAIN    the reply is out and our side shut; what comes is thrown away until the peer
- *            ends. In the pending list. Deadline: LINGER_MS.
- *   OPEN     a reader in the hub; counted in nopen. Deadline: the next ping or its end.
- *   CLOSING  as OPEN, but after the frame that has been begun only control goes out, our close
- *            frame last; joined ends with that frame. Deadline: LINGER_MS. */
-enum conn_state { CONN_FREE, CONN_HEAD, CONN_DRAIN, CONN_OPEN, CONN_CLOSING };
+ *            ends. Pending. Deadline: LINGER_MS.
+ *   OPEN     a reader in the hub; admitted. Deadline: the next ping, warning or its end.
+ *   CLOSING  as OPEN or AUTH, but after the frame that has been begun only control goes out, our
+ *            close frame last; joined ends with that frame. Deadline: LINGER_MS. */
+enum conn_state { CONN_FREE, CONN_HEAD, CONN_BODY, CONN_AUTH, CONN_DRAIN, CONN_OPEN, CONN_CLOSING };
 
 #define CONN_NONE UINT32_MAX
 
@@ -39,55 +51,118 @@ struct conn {
 	int      fd;
 	uint32_t gen;			/* changes when the slot is freed */
 	uint32_t next, prev;		/* pending list; next alone: free list, plus 1 */
-	uint32_t buf;			/* HEAD: of the head so far, or CONN_NONE */
-	uint16_t head_len, head_seen;
+	uint32_t buf;			/* pending: what has come of a head or an auth, or CONN_NONE */
+	uint16_t head_len, head_seen;	/* bytes in buf; looked at, or taken */
 	uint8_t  state, why, end_why;	/* why: what ends it */
 	uint8_t  in_len;		/* bytes of a frame not all here, in cold.in */
-	uint16_t out_len, out_off;	/* control frames that wait, in cold.out */
+	uint16_t out_len, out_off;	/* frames of its own that wait, in cold.out */
 	uint16_t code;			/* close code for the log */
+	uint8_t  key;			/* of its token, in the keyring */
+	uint8_t  form : 2;		/* enum form of what it gets; FORM_V1 from the upgrade on */
+	bool     admitted : 1;
 	bool     metrics : 1;		/* came in on --metrics */
+	bool     kept : 1;		/* a request has been answered before */
 	bool     blocked : 1;		/* the socket was full; EPOLLOUT will come */
 	bool     joined : 1;		/* a reader in the hub */
 	bool     slow : 1;		/* was overtaken, and has not caught up since */
-	bool     deaf : 1;			/* the peer broke the framing: input means nothing more */
+	bool     deaf : 1;		/* the peer broke the framing: input means nothing more */
 	bool     peer_closed : 1;	/* its close frame has come */
+	bool     publishes : 1;		/* raw: may publish its subject */
+	bool     warned : 1, warning : 1;	/* is told that it expires; is still to be told */
+	bool     talking : 1;		/* a message of its own has begun, see cold.message */
+	bool     held : 1;		/* has a message buffer: cold.message.buf */
+	bool     stashed : 1;		/* that holds input not looked at yet, until there is room in out */
+	bool     starved : 1;		/* waits for a message buffer, unread */
 	uint32_t heard_ms, moved_ms;	/* last sign of life; last byte that its socket took */
 	uint32_t queued;		/* bytes that its socket held when last asked */
-	uint64_t skip;			/* CLOSING: bytes of a payload still to throw away */
+	uint64_t left;			/* of a data frame's payload: still to come */
 	int64_t  end_ms;		/* OPEN: when it must end, monotonic */
 	struct conn_peer peer;
 };
 
-/* Touched only by those who split a frame or leave a control frame unread. */
+/* Frames of its own: one that was begun, a pong, a close, and for sluice.v1 two replies. */
+#define OUT_MAX (3 * (2 + WS_CONTROL_MAX) + 2 * V1_REPLY_MAX)
+
+/* Touched only by those who split a frame or a request, or leave one of our frames unread. */
 struct conn_cold {
-	uint8_t in[6 + 125];		/* one client control frame */
-	uint8_t out[3 * (2 + 125)];	/* one that was begun, the latest pong, a close */
+	uint8_t in[6 + WS_CONTROL_MAX];	/* one short client frame */
+	uint8_t out[OUT_MAX];
+	struct {			/* what the client has begun to say */
+		uint32_t buf, len;	/* the message buffer, and bytes in it */
+		uint8_t  mask[4];	/* of the frame, turned to the next byte */
+		uint8_t  op, utf8;
+		bool     fin;
+	} message;
+	struct http_req req;		/* BODY: its spans point into buf */
+	struct body body;
+};
+
+/* Of a sluice.v1 client. */
+struct session {
+	uint8_t  who[16];		/* jwt.who */
+	uint32_t grants, ngrants;	/* first block, plus 1; bytes */
+	int64_t  start_ms;		/* monotonic */
+	int64_t  session_ms;		/* its session claim, from then on */
+};
+
+/* Grants are kept in blocks, so that they cost what they are long. */
+struct block {
+	uint32_t next;			/* plus 1 */
+	uint8_t  s[60];
+};
+
+/* Where messages of clients are put together. */
+struct message_buf {
+	uint32_t owner;
+	int64_t  since_ms;
+};
+
+/* Messages in another form than the ring's, for all that get the same. */
+#define FORMED_COUNT 64u
+#define FORMED_BYTES 32768u
+
+struct formed {
+	uint8_t *bytes;			/* FORMED_BYTES and one message more */
+	uint64_t record[FORMED_COUNT + 1];	/* the last: what follows */
+	uint32_t end[FORMED_COUNT], count;
+	uint32_t reader;		/* whose they are, or HUB_NONE: of every reader there */
+	uint64_t head;			/* the ring's when this was made; 0: never */
+	uint8_t  form;
 };
 
 enum slow { SLOW_CLOSE, SLOW_SKIP, SLOW_WAIT };
 
 struct conn_config {
-	uint32_t max_clients, max_pending, nsources;
+	uint32_t max_clients, max_pending, nsources, max_message;
 	size_t   buffer;		/* bytes of the ring */
 	int64_t  handshake_ms, ping_ms;
 	uint64_t replay;
 	enum slow slow;
-	bool     binary, page;
+	bool     binary, page, print;	/* print: --publish-to - */
 };
 
 struct conns {
 	struct conn_config config;
 	struct admit *admit;
 	struct hub hub;
-	struct wheel *wheel;		/* ids below nslots are ours */
+	struct wheel *wheel;		/* ids below nslots are ours, and tick_id */
 	struct conn *slot;
 	struct conn_cold *cold;
+	struct session *session;
 	uint8_t (*buf)[HEAD_MAX];	/* max_pending of them */
 	uint32_t *buf_free;
 	uint32_t nbuf_free, nbuf_made;
+	uint8_t *message;		/* MESSAGE_BUFS of message_size */
+	size_t   message_size;
+	struct message_buf message_buf[MESSAGE_BUFS];
+	uint32_t nmessage_free, nstarved;
+	struct block *block;
+	uint32_t block_free, nblocks, nblocks_made, nblocks_used;	/* block_free: plus 1 */
+	struct formed formed;
 	uint32_t nslots, made, free;	/* free: a slot plus 1 */
 	uint32_t oldest, newest;	/* pending list */
 	uint32_t npending, nopen;
+	uint32_t tick_id;
 	int      epfd;
 	int64_t  mono_ms, wall_ms;	/* set before each round of events */
 	int64_t  held_ms;		/* --slow wait: since when a source is held up, or -1 */
@@ -99,7 +174,7 @@ struct conns {
 uint32_t conns_slots(const struct conn_config *config);
 
 void conns_init(struct conns *cs, const struct conn_config *config, struct admit *admit,
-    struct wheel *wheel, int epfd, const uint32_t random[2]);
+    struct wheel *wheel, uint32_t tick_id, int epfd, const uint32_t random[2]);
 
 /* Take what waits at a listener, at most BATCH_ACCEPTS. False: out of descriptors, errno says
  * which; the caller stops listening until conns.freed. */
@@ -107,6 +182,9 @@ bool conns_accept(struct conns *cs, int listener, bool metrics);
 
 void conn_event(struct conns *cs, uint32_t id, uint32_t gen, uint32_t events);
 void conn_deadline(struct conns *cs, uint32_t id);
+
+/* At tick_id's deadline: those who hold up others go. */
+void conns_tick(struct conns *cs);
 
 /* Frame a message and store it. WHY_OK; WHY_MESSAGE_TOO_LARGE: it can never fit;
  * WHY_MORE: may_wait, and a slow client is to be waited for: again when conns_has_room. */
@@ -116,9 +194,6 @@ enum why conn_publish(struct conns *cs, uint32_t subject, const uint8_t *p, size
 /* Send to every reader what was published since the last time. */
 void conns_flush(struct conns *cs);
 
-/* --slow wait, while a source is held up, now and then: close those that make no progress. */
-void conns_hold(struct conns *cs);
-
 /* All that was published is in the kernel's hands. */
 bool conns_delivered(const struct conns *cs);
 
@@ -126,7 +201,85 @@ bool conns_delivered(const struct conns *cs);
 void conns_close_all(struct conns *cs, enum why why, bool ending);
 bool conns_empty(const struct conns *cs);
 
+/* The keyring is another: map as of keys_map. Those whose key is gone are closed. */
+void conns_rekey(struct conns *cs, const uint8_t map[KEYS_MAX]);
+
 /* The time for that is over: those who are left are cut off. */
 void conns_drop_all(struct conns *cs);
+
+/* ---- between conn.c, send.c, request.c and talk.c ---- */
+
+static inline uint32_t conn_id(const struct conns *cs, const struct conn *c)
+{
+	return (uint32_t)(c - cs->slot);
+}
+
+static inline struct conn_cold *conn_cold(struct conns *cs, const struct conn *c)
+{
+	return &cs->cold[conn_id(cs, c)];
+}
+
+static inline struct session *conn_session(struct conns *cs, const struct conn *c)
+{
+	return &cs->session[conn_id(cs, c)];
+}
+
+/* It talks WebSocket: AUTH, OPEN or CLOSING. After anything that may end it, ask. */
+static inline bool conn_lives(const struct conn *c)
+{
+	return c->state == CONN_OPEN || c->state == CONN_CLOSING || c->state == CONN_AUTH;
+}
+
+/* conn.c */
+uint8_t *conn_buf(struct conns *cs, struct conn *c);		/* its pending buffer, taken if need be */
+void conn_buf_release(struct conns *cs, struct conn *c);
+bool conn_message_take(struct conns *cs, struct conn *c);	/* false: none is free, and it is starved */
+void conn_message_release(struct conns *cs, struct conn *c);
+uint8_t *conn_message(struct conns *cs, const struct conn *c);
+void conn_admit(struct conns *cs, struct conn *c, const struct jwt *jwt);
+void conn_expire(struct conns *cs, struct conn *c, const struct jwt *jwt);	/* its end, as of this token */
+bool conn_grants_fit(const struct conns *cs, const struct jwt *jwt);
+void conn_grants_set(struct conns *cs, const struct conn *c, const struct jwt *jwt);
+bool conn_granted(struct conns *cs, const struct conn *c, unsigned right, struct span subject);
+void conn_deadline_set(struct conns *cs, const struct conn *c, int64_t at_ms);
+void conn_log(enum log_level level, const char *event, const struct conn *c);
+void conn_log_rest(struct span subject, const struct jwt *jwt);	/* and the end of the line */
+void conn_log_reject(const struct conn *c, enum why why, struct span subject, const struct jwt *jwt);
+void conn_free(struct conns *cs, struct conn *c);
+void conn_drop(struct conns *cs, struct conn *c, enum why why);	/* without a close frame of ours */
+
+/* The one closer: our close frame follows the frame that has been begun, the rest is not sent.
+ * The slot may be free on return. */
+void conn_close(struct conns *cs, struct conn *c, enum why why);
+void conn_close_back(struct conns *cs, struct conn *c, uint16_t code);	/* answers the peer's */
+void conn_rearm(const struct conns *cs, const struct conn *c);	/* let epoll say again that there is input */
+
+/* False: the connection is gone, or was before. *n > 0 bytes were read into p, or 0: no more. */
+bool conn_recv(struct conns *cs, struct conn *c, uint8_t *p, size_t cap, size_t *n);
+
+/* send.c */
+void conn_push(struct conns *cs, struct conn *c);
+void conn_out(struct conns *cs, struct conn *c, const uint8_t *p, size_t n);	/* there is room */
+void conn_control(struct conns *cs, struct conn *c, const uint8_t *p, size_t n);
+bool conn_out_room(const struct conn *c);			/* for one reply more */
+void conn_room_for_subject(struct conns *cs);			/* in the hub's table, for one more */
+void conns_hold(struct conns *cs);				/* --slow wait, while a source is held up */
+uint32_t conn_subject(struct conns *cs, struct span name);	/* the hub's, made if it is new */
+enum why conn_say(struct conns *cs, struct span subject, const uint8_t *p, size_t n);	/* a client publishes */
+
+/* request.c */
+void conn_input_request(struct conns *cs, struct conn *c, bool ended);	/* HEAD, BODY */
+void conn_refuse(struct conns *cs, struct conn *c, enum why why, const struct http_req *r,
+    const struct jwt *jwt);
+bool conn_since(const struct conns *cs, struct hub_replay *replay, struct span since);
+
+/* talk.c */
+bool conn_frames(struct conns *cs, struct conn *c, uint8_t *p, size_t n);
+void conn_input_frames(struct conns *cs, struct conn *c, bool ended);	/* AUTH, OPEN, CLOSING */
+void conn_unstash(struct conns *cs, struct conn *c);
+
+/* sluice.v1: let it in with this token, or renew; then "ready". Else why not, and nothing has changed. */
+enum why conn_auth(struct conns *cs, struct conn *c, struct jwt *jwt, struct span token, struct span id);
+int64_t conn_expires_s(const struct conns *cs, const struct conn *c);
 
 #endif

@@ -79,7 +79,7 @@ void explain_token(const struct admit *a, const char *token, int64_t now_ms)
 	if (!a->open && !token)
 		token = read_token(line, sizeof line);
 	if (!a->open && *token)
-		why = jwt_check(&jwt, token, strlen(token), &a->policy, &a->keys, "/", 1, now_ms);
+		why = jwt_check(&jwt, token, strlen(token), &a->policy, &a->keys, now_ms);
 	if (a->open)
 		text_str(&out, "would be let in: --no-auth looks at no token\n");
 	else if ((status = put_steps(&out, why)) == 0)

@@ -19,7 +19,8 @@ struct claims {
 	int64_t exp_ms, nbf_ms;
 	bool    nbf;
 	bool    issuer, audience;	/* are as the policy wants them */
-	bool    permissions, granted;
+	bool    permissions;
+	struct sha256 who;
 };
 
 struct parts {
@@ -139,42 +140,6 @@ static bool read_audience(struct claims *c, const char *want, struct json *j, en
 	return e == JSON_ARRAY_END;
 }
 
-struct subject {
-	const uint8_t *s;
-	size_t n;
-};
-
-static bool read_patterns(struct claims *c, bool sub, const struct subject *want, struct json *j)
-{
-	uint8_t pattern[SUBJECT_MAX];
-	enum json_event e;
-	size_t n;
-
-	if (json_next(j) != JSON_ARRAY)
-		return false;
-	while ((e = json_next(j)) == JSON_STRING) {
-		if (!json_string(j, pattern, sizeof pattern, &n) || !subject_pattern_valid(pattern, n))
-			return false;
-		c->granted |= sub && subject_match(pattern, n, want->s, want->n);
-	}
-	return e == JSON_ARRAY_END;
-}
-
-static bool read_permissions(struct claims *c, const struct subject *want, struct json *j,
-    enum json_event e)
-{
-	c->permissions = true;
-	if (e != JSON_OBJECT)
-		return false;
-	while ((e = json_next(j)) == JSON_NAME) {
-		const bool sub = json_is(j, "sub") || json_is(j, "all");
-
-		if ((!sub && !json_is(j, "pub")) || !read_patterns(c, sub, want, j))
-			return false;
-	}
-	return e == JSON_OBJECT_END;
-}
-
 static bool milli(int64_t *out, const struct json *j, enum json_event e, bool up)
 {
 	return e == JSON_NUMBER && json_milli(j, out, up);
@@ -182,7 +147,7 @@ static bool milli(int64_t *out, const struct json *j, enum json_event e, bool up
 
 /* One claim; false: it is not of its form. */
 static bool claim(struct claims *c, struct jwt *jwt, const struct jwt_policy *policy,
-    const struct subject *want, struct json *j)
+    struct json *j)
 {
 	enum { EXP, NBF, IAT, SESSION, JTI, SUB, ISS, AUD, PERMISSIONS, OTHER };
 	static const char names[][12] = { "exp", "nbf", "iat", "session", "jti", "sub", "iss",
@@ -205,8 +170,10 @@ static bool claim(struct claims *c, struct jwt *jwt, const struct jwt_policy *po
 	case JTI:
 		return e == JSON_STRING;
 	case SUB:
-		if (e == JSON_STRING)
+		if (e == JSON_STRING) {
 			take_text(&jwt->sub, j);
+			memcpy(jwt->who, jwt->sub.s, jwt->sub.n < 16 ? jwt->sub.n : 16);
+		}
 		return e == JSON_STRING;
 	case ISS:
 		c->issuer = e == JSON_STRING && policy->issuer && json_is(j, policy->issuer);
@@ -214,7 +181,8 @@ static bool claim(struct claims *c, struct jwt *jwt, const struct jwt_policy *po
 	case AUD:
 		return read_audience(c, policy->audience, j, e);
 	case PERMISSIONS:
-		return read_permissions(c, want, j, e);
+		c->permissions = true;
+		return grants_read(&jwt->grants, j, e);
 	default:
 		return json_skip(j, e);
 	}
@@ -222,14 +190,14 @@ static bool claim(struct claims *c, struct jwt *jwt, const struct jwt_policy *po
 
 /* The payload is JSON by now; false: a claim is not of its form. */
 static bool read_claims(struct claims *c, struct jwt *jwt, const struct jwt_policy *policy,
-    const struct subject *want, const uint8_t *p, size_t n)
+    const uint8_t *p, size_t n)
 {
 	struct json j;
 
 	json_init(&j, p, n);
 	json_next(&j);
 	while (json_next(&j) == JSON_NAME)
-		if (!claim(c, jwt, policy, want, &j))
+		if (!claim(c, jwt, policy, &j))
 			return false;
 	return true;
 }
@@ -256,7 +224,7 @@ static enum why check_times(const struct claims *c, const struct jwt_policy *p, 
 }
 
 static enum why check_payload(struct jwt *jwt, const struct jwt_policy *policy,
-    const struct subject *want, const uint8_t *p, size_t n, int64_t now_ms)
+    const uint8_t *p, size_t n, int64_t now_ms)
 {
 	struct claims c = { 0 };
 
@@ -266,7 +234,7 @@ static enum why check_payload(struct jwt *jwt, const struct jwt_policy *policy,
 		return WHY_TOKEN_MALFORMED;
 	if (!exp)
 		return WHY_EXP_MISSING;
-	if (!read_claims(&c, jwt, policy, want, p, n))
+	if (!read_claims(&c, jwt, policy, p, n))
 		return WHY_CLAIM_INVALID;
 	jwt->exp_ms = c.exp_ms;
 
@@ -279,14 +247,13 @@ static enum why check_payload(struct jwt *jwt, const struct jwt_policy *policy,
 	if (policy->audience && !c.audience)
 		return WHY_AUDIENCE_MISMATCH;
 	if (!c.permissions)
-		c.granted = want->n == 1;	/* "/" and nothing else */
-	return c.granted ? WHY_OK : WHY_SUBJECT_DENIED;
+		grants_default(&jwt->grants);
+	return WHY_OK;
 }
 
 enum why jwt_check(struct jwt *jwt, const char *token, size_t n, const struct jwt_policy *policy,
-    const struct keyring *keys, const void *subject, size_t subject_len, int64_t now_ms)
+    const struct keyring *keys, int64_t now_ms)
 {
-	const struct subject want = { subject, subject_len };
 	uint8_t part[3][PART_MAX];
 	size_t len[3];
 	struct parts p;
@@ -296,6 +263,8 @@ enum why jwt_check(struct jwt *jwt, const char *token, size_t n, const struct jw
 	memset(jwt, 0, offsetof(struct jwt, sub));
 	jwt->iat_ms = jwt->session_ms = INT64_MAX;
 	jwt->sub.n = jwt->kid.n = 0;
+	jwt->key = 0;
+	jwt->once = policy->once;
 	if (!split(&p, token, n))
 		return WHY_TOKEN_MALFORMED;
 	for (int i = 0; i < 3; i++)
@@ -318,5 +287,5 @@ enum why jwt_check(struct jwt *jwt, const char *token, size_t n, const struct jw
 	sha256_init(&s);
 	sha256_write(&s, token, signed_len);
 	sha256_end(&s, jwt->digest);
-	return check_payload(jwt, policy, &want, part[1], len[1], now_ms);
+	return check_payload(jwt, policy, part[1], len[1], now_ms);
 }

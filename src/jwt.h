@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "grants.h"
 #include "key.h"
 #include "limits.h"
 #include "sha256.h"
@@ -19,6 +20,7 @@ struct jwt_policy {
 	const char *issuer, *audience;	/* NULL: any */
 	int64_t max_ttl_ms;		/* 0: no bound */
 	int64_t leeway_ms;
+	bool once;
 	int64_t built_ms;		/* an earlier clock is not set yet */
 };
 
@@ -29,16 +31,17 @@ struct jwt_text {
 
 struct jwt {
 	uint8_t digest[SHA256_LEN];	/* of header.payload: what the token is */
+	uint8_t who[16];
 	int64_t exp_ms;
 	int64_t iat_ms;			/* INT64_MAX: not given */
 	int64_t session_ms;		/* INT64_MAX: not given */
+	uint8_t key;
+	bool    once;
 	struct jwt_text sub, kid;
+	struct grants grants;
 };
 
-/* Check a token for the subscription of a subject, in the order of the reasons in why.h, from
- * WHY_TOKEN_MALFORMED to WHY_SUBJECT_DENIED. jwt is filled as far as was got; sub and kid
- * are proven only on WHY_OK. */
 enum why jwt_check(struct jwt *jwt, const char *token, size_t n, const struct jwt_policy *policy,
-    const struct keyring *keys, const void *subject, size_t subject_len, int64_t now_ms);
+    const struct keyring *keys, int64_t now_ms);
 
 #endif

@@ -15,6 +15,9 @@
 
 #define SECRET_MIN 32u		/* RFC 7518 3.2: as long as the hash */
 
+#define KEYS_MAX 64u
+#define KEY_NONE 255u
+
 struct keyring {
 	struct hmac_key hmac;
 	bool set;

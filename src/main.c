@@ -23,6 +23,7 @@
 #include "metrics.h"
 #include "net.h"
 #include "option.h"
+#include "print.h"
 #include "secret.h"
 #include "source.h"
 #include "token.h"
@@ -43,7 +44,7 @@ struct server {
 	struct wheel wheel;
 	struct listener listener[ALL_LISTENERS];
 	uint32_t nlisteners;
-	uint32_t tick_id;		/* of the wheel: while a source is held up */
+	uint32_t tick_id;		/* of the wheel: while somebody is held up */
 	uint32_t accept_id;		/* of the wheel: to listen again */
 	int      epfd, sigfd;
 	bool     accepting;
@@ -140,7 +141,7 @@ static void init_admit(struct server *s)
 	a->origin = o->origin.s;
 	a->norigin = o->origin.n;
 	a->open = o->no_auth;
-	a->once = !o->token_many;
+	a->once = a->policy.once = !o->token_many;
 	a->enforce_expiry = o->enforce_expiry;
 	load_secret(s);
 }
@@ -203,17 +204,32 @@ static void init_conns(struct server *s)
 	const struct options *o = &s->option;
 	const uint32_t allowed = clients_allowed(o);
 	struct conn_config c = { .max_clients = o->max_clients ? o->max_clients : allowed,
-		.max_pending = o->max_pending, .nsources = o->source.n, .buffer = o->buffer,
+		.max_pending = o->max_pending, .nsources = o->source.n,
+		.max_message = o->max_message, .buffer = o->buffer,
 		.handshake_ms = o->handshake_timeout * 1000, .ping_ms = o->ping * 1000,
-		.replay = o->replay, .slow = o->slow, .binary = o->binary, .page = o->page };
+		.replay = o->replay, .slow = o->slow, .binary = o->binary, .page = o->page,
+		.print = o->publish_to };
 	uint32_t random[2];		/* of hash and epoch */
 
+	s->sources.first_id = conns_slots(&c);
+	s->tick_id = s->sources.first_id + sources_inputs(o->spec, o->source.n);
 	if (c.max_clients > allowed)
 		log_msg(LOG_WARN, "config", "--max-clients: more than the file limit allows", NULL);
 	if (getrandom(random, sizeof random, 0) != sizeof random)
 		fatal(1, "no random bytes: ", strerror(errno), NULL);
-	conns_init(&s->conns, &c, &s->admit, &s->wheel, s->epfd, random);
+	conns_init(&s->conns, &c, &s->admit, &s->wheel, s->tick_id, s->epfd, random);
 	metrics.buffer_bytes = o->buffer;
+}
+
+static void init_print(struct server *s)
+{
+	struct epoll_event e = { .events = EPOLLOUT | EPOLLET, .data.u64 = tag_make(TAG_PRINT, 0, 0) };
+	const size_t n = PRINT_SIZE(s->option.max_message);
+
+	if (!s->option.publish_to)
+		return;
+	print_init(memory_take(1, n), n);
+	epoll_ctl(s->epfd, EPOLL_CTL_ADD, STDOUT_FILENO, &e);	/* a file is refused, and always writable */
 }
 
 static void init_sources(struct server *s)
@@ -277,8 +293,6 @@ static void start(struct server *s)
 	init_admit(s);
 	open_used(s);
 	init_conns(s);
-	s->sources.first_id = s->conns.nslots;
-	s->tick_id = s->sources.first_id + sources_inputs(o->spec, o->source.n);
 	s->accept_id = s->tick_id + 1;
 	wheel_init(&s->wheel, memory_take(s->accept_id + 1, sizeof *s->wheel.timer),
 	    clock_ms(CLOCK_MONOTONIC));
@@ -289,6 +303,7 @@ static void start(struct server *s)
 	if (o->metrics)
 		listen_at(s, "metrics", o->metrics, true);
 	init_sources(s);
+	init_print(s);
 	init_signals(s);		/* nothing from here on waits */
 	become(o->user);
 	log_listening(s);
@@ -330,12 +345,10 @@ static void feed(struct server *s, struct input *in)
 		all = publish(s, in);
 	}
 	conns_flush(&s->conns);
-	if (all) {
+	if (all)
 		source_settle(&s->sources, in);
-	} else {
+	else
 		source_hold(&s->sources, in);
-		wheel_set(&s->wheel, s->tick_id, s->conns.mono_ms + TICK_MS);
-	}
 }
 
 static void feed_held(struct server *s, struct input *in)
@@ -461,6 +474,9 @@ static void on_event(struct server *s, const struct epoll_event *e)
 	case TAG_SIGNAL:
 		on_signal(s);
 		break;
+	case TAG_PRINT:
+		print_flush();
+		break;
 	}
 }
 
@@ -472,9 +488,8 @@ static void on_deadline(struct server *s, uint32_t id)
 		source_deadline(&s->sources, id - s->sources.first_id);
 	} else if (id == s->accept_id) {
 		s->conns.freed = true;
-	} else if (s->conns.held_ms >= 0) {
-		conns_hold(&s->conns);
-		wheel_set(&s->wheel, id, s->conns.mono_ms + TICK_MS);
+	} else {
+		conns_tick(&s->conns);
 	}
 }
 

@@ -24,6 +24,7 @@ size_t metrics_write(char out[METRICS_MAX])
 	put(&t, "deliveries_total", counter, metrics.deliveries);
 	put(&t, "sent_bytes_total", counter, metrics.sent_bytes);
 	put(&t, "slow_total", counter, metrics.slow);
+	put(&t, "publish_to_dropped_total", counter, metrics.print_dropped);
 	put(&t, "used_tokens", gauge, metrics.used_tokens);
 	put(&t, "buffer_bytes", gauge, metrics.buffer_bytes);
 	text_str(&t, "# TYPE sluice_rejects_total counter\n");

@@ -13,7 +13,7 @@
 struct metrics {
 	uint64_t clients, used_tokens, buffer_bytes;	/* gauges */
 	uint64_t accepts, rejects[WHY_COUNT];
-	uint64_t messages, deliveries, sent_bytes, slow;
+	uint64_t messages, deliveries, sent_bytes, slow, print_dropped;
 };
 
 extern struct metrics metrics;

@@ -58,6 +58,8 @@
 	  "ping SECONDS           ping interval; silent for two, a client is dropped (30)") \
 	O(FLAG, page, 0, 0, \
 	  "page                   serve the built-in page at /; its token is in /#t=TOKEN") \
+	O(TEXT, publish_to, 0, 0, \
+	  "publish-to -           print what clients publish to stdout, SUBJECT<TAB>DATA a line") \
 	O(FLAG, exit_on_eof, 0, 0, \
 	  "exit-on-eof            when the last source has ended and all is delivered, exit") \
 	O(TEXT, metrics, 0, 0, \
@@ -107,6 +109,8 @@ static const char *check(size_t at, const char *value)
 	case offsetof(struct options, listen):
 	case offsetof(struct options, metrics):
 		return net_check(value);
+	case offsetof(struct options, publish_to):
+		return value[0] == '-' && !value[1] ? NULL : "wanted -, which is stdout";
 	case offsetof(struct options, origin):
 		return http_origin_pattern_valid(value) ? NULL :
 		    "wanted https://HOST[:PORT], HOST, *.HOST or null";

@@ -34,12 +34,12 @@ void ring_drop(struct ring *r)
 	r->tail++;
 }
 
-uint8_t *ring_push(struct ring *r, uint32_t len, uint32_t subject)
+uint8_t *ring_push(struct ring *r, uint32_t len, uint32_t subject, uint32_t number)
 {
 	const uint32_t at = place(r, len);
 
 	*ring_at(r, r->head) = (struct ring_record){ .at = at, .len = len, .subject = subject,
-		.first_stuck = UINT32_MAX };
+		.number = number, .first_stuck = UINT32_MAX };
 	r->head++;
 	r->end = at + len;
 	return r->bytes + at;

@@ -17,9 +17,12 @@
 struct ring_record {
 	uint32_t at, len;	/* of the frame, in bytes */
 	uint32_t next;		/* records from here to the subject's next; 0: there is none yet */
-	uint32_t subject;	/* the owner's, as are the next two */
+	uint32_t subject;	/* the owner's, as are the next ones */
+	uint32_t number;	/* low half of the message's number */
 	uint32_t first_stuck;	/* readers that stopped within this frame or before it */
 };
+
+_Static_assert(sizeof(struct ring_record) == 24, "what every message pays");
 
 struct ring {
 	uint8_t *bytes;
@@ -30,7 +33,7 @@ struct ring {
 };
 
 /* Share mem[0..n) between records and bytes; a quarter is for the records, which is right for
- * messages of 60 bytes and wastes little for longer ones. mem is aligned for uint64_t. */
+ * messages of 72 bytes and wastes little for longer ones. mem is aligned for uint64_t. */
 void ring_init(struct ring *r, void *mem, size_t n);
 
 static inline struct ring_record *ring_at(const struct ring *r, uint64_t i)
@@ -43,7 +46,7 @@ bool ring_must_drop(const struct ring *r, uint32_t len);
 void ring_drop(struct ring *r);
 
 /* The place of a new record's frame, to be filled by the caller; nothing stands in its way. */
-uint8_t *ring_push(struct ring *r, uint32_t len, uint32_t subject);
+uint8_t *ring_push(struct ring *r, uint32_t len, uint32_t subject, uint32_t number);
 
 /* A run: from offset off in record i to where the subject's next frame is elsewhere. */
 struct ring_run {

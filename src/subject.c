@@ -61,3 +61,23 @@ bool subject_match(const uint8_t *p, size_t pn, const uint8_t *s, size_t sn)
 	}
 	return i == pn && j == sn;
 }
+
+bool subject_covers(const uint8_t *p, size_t pn, const uint8_t *s, size_t sn)
+{
+	size_t i = 0, j = 0;
+
+	while (i < pn && j < sn) {
+		if (p[i] == '*')
+			return true;
+		if (p[i] == '+') {
+			if (s[j] == '*')
+				return false;
+			i++;
+			while (j < sn && s[j] != '/')
+				j++;
+		} else if (p[i++] != s[j++]) {
+			return false;
+		}
+	}
+	return i == pn && j == sn;
+}

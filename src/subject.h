@@ -19,4 +19,7 @@ bool subject_pattern_valid(const uint8_t *s, size_t n);
  * One pass over both. */
 bool subject_match(const uint8_t *p, size_t pn, const uint8_t *s, size_t sn);
 
+/* The valid pattern p covers all that the valid subject or pattern s matches. */
+bool subject_covers(const uint8_t *p, size_t pn, const uint8_t *s, size_t sn);
+
 #endif

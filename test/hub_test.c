@@ -28,7 +28,9 @@ static uint8_t *hub_memory;
 static uint64_t seed;
 static uint64_t unflushed;		/* the first record that was not flushed */
 static uint32_t nreaders, npinned, nnames;
-static uint32_t number[NAMES];		/* of the newest message; forgotten with the name */
+static uint64_t number[NAMES];		/* of the newest message */
+static uint64_t highest;		/* of any name that was forgotten */
+static bool known[NAMES];		/* the table has it */
 static bool ok;
 
 static uint32_t below(uint32_t n)
@@ -51,12 +53,12 @@ static size_t name_of(char out[SUBJECT_MAX], uint32_t name)
 	return n;
 }
 
-static uint32_t subject_of(uint32_t name)
+static uint32_t find(uint32_t name)
 {
 	char s[SUBJECT_MAX];
 	const size_t n = name_of(s, name);
 
-	return hub_subject(&h, s, n);
+	return hub_find(&h, s, n);
 }
 
 /* ---- what the model knows ---- */
@@ -129,12 +131,48 @@ static bool fits(uint64_t tail, uint32_t len)
 	return true;
 }
 
-/* A name that nobody reads, publishes to or has messages of is as if it had never been. */
-static void forget(void)
+static bool idle(uint32_t name)
 {
-	for (uint32_t name = npinned; name < nnames; name++)
-		if (!has_readers(name) && newest(name) == RING_NONE)
-			number[name] = 0;
+	return name >= npinned && !has_readers(name) && newest(name) == RING_NONE;
+}
+
+static bool full(void)
+{
+	uint32_t n = 0;
+
+	for (uint32_t name = 0; name < nnames; name++) {
+		if (known[name] && idle(name))
+			return false;
+		n += known[name];
+	}
+	return n == h.cap;
+}
+
+/* A new one may cost an idle one its place, and goes on behind the highest number of these. */
+static uint32_t subject_of(uint32_t name)
+{
+	const bool new = !known[name];
+	char s[SUBJECT_MAX];
+	const uint32_t subject = hub_subject(&h, s, name_of(s, name));
+	uint32_t forgotten = 0, n = 0;
+
+	known[name] = true;
+	for (uint32_t i = 0; i < nnames; i++) {
+		n += known[i];
+		if (!known[i] || find(i) != HUB_NONE)
+			continue;
+		ok = ok && CHECK(idle(i));
+		known[i] = false;
+		forgotten++;
+		if (highest < number[i])
+			highest = number[i];
+	}
+	if (new)
+		number[name] = highest;
+	ok = ok && CHECK(find(name) == subject && forgotten == (new && n > h.cap)) &&
+	    CHECK(h.subject[subject].number == number[name]) &&
+	    CHECK(!new || h.subject[subject].base == highest);
+	return subject;
 }
 
 /* ---- readers ---- */
@@ -218,27 +256,6 @@ static void leave(uint32_t id)
 {
 	hub_leave(&h, id);
 	readers[id].here = false;
-	forget();
-}
-
-static void join(uint32_t id)
-{
-	struct reader *r = &readers[id];
-	const uint32_t name = below(4) ? below(nnames) : 0;
-	uint64_t n = below(2) ? 0 : below(8) ? below(6) : UINT64_MAX;
-
-	*r = (struct reader){ .here = true, .name = name, .from = h.ring.head };
-	r->room = below(3) ? UINT32_MAX / 2 : below(300);
-	r->subject = subject_of(name);
-	hub_join(&h, id, r->subject);
-	hub_replay(&h, id, n);
-	for (uint64_t i = h.ring.head; i > h.ring.tail && n > 0; i--) {
-		if (frames[i - 1].name == name) {
-			r->from = i - 1;
-			n--;
-		}
-	}
-	serve(id);
 }
 
 static void writable(uint32_t id)
@@ -252,27 +269,33 @@ static void writable(uint32_t id)
 
 /* ---- publishing, as conn.c does it ---- */
 
+/* Every reader of the batch is woken once, and nobody else. */
 static void flush(void)
 {
-	bool flushed[NAMES] = { false };
+	bool woken[READERS] = { false };
+	struct hub_walk w;
 
-	for (uint32_t s = h.dirty; s != HUB_NONE && ok; s = h.subject[s].dirty_next) {
-		const uint32_t name = h.subject[s].len == SUBJECT_MAX ? NAMES - 1 : h.subject[s].len - 1u;
+	if (unflushed == h.ring.head) {
+		ok = ok && CHECK(!hub_fresh(&h));
+		return;
+	}
+	const uint32_t name = frames[unflushed].name;
 
-		ok = CHECK(!flushed[name]);
-		flushed[name] = true;
-		for (uint32_t id = h.subject[s].readers, next; id != HUB_NONE && ok; id = next) {
-			next = h.reader[id].next;
-			ok = CHECK(readers[id].here && readers[id].name == name);
-			hub_wake(&h, id);
-			serve(id);
-		}
+	ok = ok && CHECK(hub_fresh(&h));
+	hub_batch(&h, &w);
+	for (uint32_t id; ok && (id = hub_batch_next(&h, &w)) != HUB_NONE;) {
+		ok = CHECK(readers[id].here && readers[id].name == name && !woken[id]);
+		woken[id] = true;
+		serve(id);
+		if (below(16) == 0)
+			leave(id);
 	}
 	hub_flushed(&h);
 	for (uint64_t i = unflushed; i < h.ring.head && ok; i++)
-		ok = CHECK(flushed[frames[i].name]);
+		ok = CHECK(frames[i].name == name);
 	for (uint32_t id = 0; id < nreaders && ok; id++)
-		ok = CHECK(!readers[id].here || readers[id].blocked || current(&readers[id]) == RING_NONE);
+		ok = CHECK(!readers[id].here || readers[id].blocked || current(&readers[id]) == RING_NONE) &&
+		    CHECK(!readers[id].here || readers[id].name != name || woken[id]);
 	unflushed = h.ring.head;
 }
 
@@ -317,29 +340,85 @@ static uint32_t room(uint32_t len)
 
 	ok = ok && CHECK(h.ring.tail == tail) && CHECK((id == HUB_NONE) == fit) &&
 	    CHECK(id == HUB_NONE || stuck_at(tail, id)) && CHECK(tail <= unflushed);
-	forget();
 	return id;
 }
 
-/* It is not asked for while little has come. */
-static bool must_flush(uint32_t len)
+/* The same for a new name in a full table, and not one record more than it takes. */
+static uint32_t subject_room(uint32_t name)
 {
-	const bool must = hub_must_flush(&h, len);
+	if (known[name])
+		return HUB_NONE;
+	uint64_t tail = h.ring.tail;
+	bool is_full = full();
+
+	while (is_full && !any_stuck_at(tail)) {
+		const uint32_t gone = frames[tail++].name;
+
+		is_full = has_readers(gone) || gone < npinned || first_from(gone, tail) != RING_NONE;
+	}
+	const uint32_t id = hub_subject_room(&h);
+
+	ok = ok && CHECK(h.ring.tail == tail) && CHECK((id == HUB_NONE) == !is_full) &&
+	    CHECK(id == HUB_NONE || stuck_at(tail, id)) && CHECK(tail <= unflushed);
+	return id;
+}
+
+static void join(uint32_t id)
+{
+	struct reader *r = &readers[id];
+	const uint32_t name = below(4) ? below(nnames) : 0;
+	uint64_t n = below(2) ? 0 : below(8) ? below(6) : UINT64_MAX;
+
+	*r = (struct reader){ .here = true, .name = name, .from = h.ring.head };
+	r->room = below(3) ? UINT32_MAX / 2 : below(300);
+	r->here = false;
+	for (uint32_t other; (other = subject_room(name)) != HUB_NONE && ok;)
+		overtaken(other, CLOSE);
+	if (!ok)
+		return;
+	r->subject = subject_of(name);
+	hub_join(&h, id, r->subject);
+	r->here = true;
+	CHECK(hub_replay(&h, id, &(struct hub_replay){ .count = n }) == 0);
+	for (uint64_t i = h.ring.head; i > h.ring.tail && n > 0; i--) {
+		if (frames[i - 1].name == name) {
+			r->from = i - 1;
+			n--;
+		}
+	}
+	serve(id);
+}
+
+
+/* It is not asked for while little has come. */
+static bool must_flush(uint32_t subject, uint32_t len)
+{
+	const bool must = hub_must_flush(&h, subject, len);
 	uint64_t bytes = len;
 
 	for (uint64_t i = unflushed; i < h.ring.head; i++)
 		bytes += frames[i].len;
-	ok = ok && CHECK(!must || (unflushed < h.ring.head && (bytes > h.ring.size / 4 ||
-	    h.ring.head - unflushed >= h.ring.cap / 4)));
+	ok = ok && CHECK(!must || (unflushed < h.ring.head && (subject != h.batch_subject ||
+	    bytes > h.ring.size / 4 || h.ring.head - unflushed >= h.ring.cap / 4)));
 	return must;
 }
 
 /* False: it must wait. */
 static bool publish(uint32_t name, uint32_t len, enum slow slow)
 {
-	uint32_t id;
+	uint32_t id, subject;
 
-	if (must_flush(len))
+	while (ok && (id = subject_room(name)) != HUB_NONE) {
+		if (slow == WAIT) {
+			flush();
+			return false;
+		}
+		overtaken(id, slow);
+	}
+	if (!ok)
+		return true;
+	subject = subject_of(name);
+	if (must_flush(subject, len))
 		flush();
 	while (ok && (id = room(len)) != HUB_NONE) {
 		if (slow == WAIT) {
@@ -348,7 +427,6 @@ static bool publish(uint32_t name, uint32_t len, enum slow slow)
 		}
 		overtaken(id, slow);
 	}
-	const uint32_t subject = subject_of(name);
 	const uint64_t i = h.ring.head;
 	uint8_t *p = ok ? hub_push(&h, subject, len) : NULL;
 
@@ -358,7 +436,11 @@ static bool publish(uint32_t name, uint32_t len, enum slow slow)
 	frames[i] = (struct frame){ (uint32_t)(p - h.ring.bytes), len, name };
 	for (uint32_t j = 0; j < len; j++)
 		p[j] = byte_of(i, j);
-	ok = ok && CHECK(h.subject[subject].number == ++number[name]);
+	struct hub_message m;
+
+	hub_message(&h, i, &m);
+	ok = ok && CHECK(h.subject[subject].number == ++number[name]) && CHECK(m.frame == p &&
+	    m.len == len && m.subject == subject && m.number == number[name]);
 	return true;
 }
 
@@ -373,15 +455,16 @@ static void check_subjects(void)
 			if (frames[i].name == name && count++ == 0)
 				first = i;
 		}
-		if (name >= npinned && count == 0 && !has_readers(name))
+		ok = CHECK((find(name) != HUB_NONE) == known[name]) && CHECK(known[name] || idle(name));
+		if (!known[name] || !ok)
 			continue;
-		const struct hub_subject *s = &h.subject[subject_of(name)];
+		const struct hub_subject *s = &h.subject[find(name)];
 
-		ok = CHECK(s->count == count && s->number == number[name] &&
+		ok = CHECK(s->idle == idle(name)) && CHECK(s->count == count && s->number == number[name] &&
 		    s->pinned == (name < npinned)) &&
 		    CHECK(count == 0 || (s->first == first && s->last == newest(name)));
 	}
-	ok = ok && CHECK(h.made <= nnames);
+	ok = ok && CHECK(h.made <= nnames && h.made <= h.cap);
 }
 
 /* The readers that are stuck furthest back, each once. */
@@ -424,7 +507,9 @@ static void check_has_room(void)
 		ok = ok && CHECK(has);
 }
 
-static void begin(uint32_t bytes, uint32_t readers_, uint32_t pinned, uint32_t names, bool collide)
+/* cap: of the table, 0 for all that there is. */
+static void begin(uint32_t bytes, uint32_t readers_, uint32_t pinned, uint32_t names, bool collide,
+    uint32_t cap)
 {
 	memset(readers, 0, sizeof readers);
 	memset(number, 0, sizeof number);
@@ -432,17 +517,20 @@ static void begin(uint32_t bytes, uint32_t readers_, uint32_t pinned, uint32_t n
 	npinned = pinned;
 	nnames = names;
 	unflushed = 0;
-	/* Room for every name: most are published to by nobody in particular. */
-	hub_memory = calloc(1, hub_size(nreaders, names));
-	hub_init(&h, hub_memory, nreaders, names, (uint32_t)seed, ring_memory, bytes);
+	memset(known, 0, sizeof known);
+	highest = 0;
+	hub_memory = calloc(1, hub_size(nreaders, npinned, 0));
+	hub_init(&h, hub_memory, nreaders, npinned, 0, (uint32_t)seed, ring_memory, bytes);
 	if (collide)
 		h.mask = 0;
+	if (cap)
+		h.cap = cap;
 	for (uint32_t i = 0; i < pinned; i++)
 		hub_pin(&h, subject_of(i));
 	ok = true;
 }
 
-/* When all have gone and the ring was overwritten, nothing is left of any name. */
+/* When all have gone and the ring was overwritten, all names are idle. */
 static void end(void)
 {
 	for (uint32_t id = 0; id < nreaders; id++)
@@ -459,9 +547,9 @@ static void end(void)
 	for (uint32_t b = 0; b <= h.mask; b++)
 		for (uint32_t s = h.bucket[b]; s; s = h.subject[s - 1].hash_next)
 			used++;
-	for (uint32_t s = h.free; s; s = h.subject[s - 1].hash_next)
+	for (uint32_t s = h.idle; s != HUB_NONE; s = h.subject[s].idle_next)
 		unused++;
-	CHECK(!ok || (used == npinned && used + unused == h.made && h.made <= nnames));
+	CHECK(!ok || (used == npinned + unused && used == h.made && h.made <= nnames));
 	free(hub_memory);
 }
 
@@ -499,7 +587,7 @@ static void step(enum slow slow, uint32_t most)
 static void random_run(uint32_t bytes, uint32_t readers_, uint32_t pinned, uint32_t names,
     bool collide, enum slow slow, uint32_t most, unsigned steps)
 {
-	begin(bytes, readers_, pinned, names, collide);
+	begin(bytes, readers_, pinned, names, collide, below(2) ? 0 : readers_ + pinned + below(4) + 1);
 	if (most == 0)
 		most = h.ring.size;
 	for (unsigned i = 0; i < steps && ok; i++) {
@@ -543,7 +631,7 @@ static void every_size(void)
 	for (uint32_t len = 2; len <= 784; len++) {
 		for (unsigned slow = 0; slow < POLICIES; slow++) {
 			seed = len * POLICIES + slow;
-			begin(1024, 3, 1, 1, false);
+			begin(1024, 3, 1, 1, false, 0);
 			for (uint32_t id = 0; id < nreaders; id++)
 				join(id);
 			readers[0].room = UINT32_MAX / 2;
@@ -563,12 +651,13 @@ static void every_size(void)
 	}
 }
 
-/* Subjects of every name, many times over, each read by one reader and then by nobody. */
+/* Subjects of every name, many times over, each read by one reader and then by nobody, in a table
+ * that holds no more than must be. */
 static void names_come_and_go(void)
 {
 	for (unsigned collide = 0; collide < 2; collide++) {
 		seed = 99;
-		begin(1024, 4, 1, NAMES, collide);
+		begin(1024, 4, 1, NAMES, collide, 6);
 		for (uint32_t i = 0; i < 20000 && ok; i++) {
 			const uint32_t id = below(nreaders);
 
@@ -576,7 +665,8 @@ static void names_come_and_go(void)
 				leave(id);
 			else
 				join(id);
-			ok = ok && CHECK(h.made <= 1 + nreaders);
+			ok = ok && CHECK(h.made <= 2 + nreaders);
+			check_subjects();
 		}
 		CHECK(ok);
 		end();

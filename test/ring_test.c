@@ -70,11 +70,12 @@ static bool push(uint32_t len, uint32_t subject)
 
 	const uint64_t i = ring.head;
 	const uint32_t at = want_place(ring.tail, len);
-	uint8_t *p = ring_push(&ring, len, subject);
+	uint8_t *p = ring_push(&ring, len, subject, (uint32_t)i * 3);
 	struct ring_record *r = ring_at(&ring, i);
 
 	ok = ok && CHECK(ring.head == i + 1 && p == ring.bytes + at && at + len <= ring.size);
-	ok = ok && CHECK(r->at == at && r->len == len && r->next == 0 && r->subject == subject);
+	ok = ok && CHECK(r->at == at && r->len == len && r->next == 0 && r->subject == subject &&
+	    r->number == (uint32_t)i * 3);
 	ok = ok && CHECK(r->first_stuck == UINT32_MAX);
 	frames[i] = (struct frame){ at, len, subject };
 	if (newest[subject] != RING_NONE && newest[subject] >= ring.tail)

@@ -1,0 +1,428 @@
+/* talk.c - what WebSocket clients say: control frames, messages, and the operations of sluice.v1. */
+
+#include "conn.h"
+
+#include <string.h>
+#include <sys/socket.h>
+
+#include "log.h"
+#include "subject.h"
+#include "utf8.h"
+
+static const struct span none = { NULL, 0 };
+
+/* ---- sluice.v1 ---- */
+
+static void put_error(struct conns *cs, struct conn *c, struct span id, enum why why)
+{
+	uint8_t out[V1_REPLY_MAX];
+
+	conn_out(cs, c, out, v1_error(out, id, none, why));
+}
+
+static void put_result(struct conns *cs, struct conn *c, struct span id, enum why why)
+{
+	uint8_t out[V1_REPLY_MAX];
+
+	if (why != WHY_OK)
+		put_error(cs, c, id, why);
+	else
+		conn_out(cs, c, out, v1_ok(out, id));
+}
+
+static void put_ready(struct conns *cs, struct conn *c, struct span id)
+{
+	uint8_t out[V1_REPLY_MAX];
+
+	conn_out(cs, c, out, v1_ready(out, id, conn_expires_s(cs, c)));
+}
+
+/* What the token in force no longer grants ends. */
+static void end_ungranted(struct conns *cs, struct conn *c)
+{
+	struct hub *h = &cs->hub;
+	const uint32_t id = conn_id(cs, c);
+
+	for (uint32_t s = h->many[id].subs, next; s != HUB_NONE; s = next) {
+		const struct hub_subject *e = &h->subject[h->sub[s].entry];
+
+		next = h->sub[s].own_next;
+		if (!conn_granted(cs, c, GRANT_SUB, (struct span){ (const char *)e->name, e->len }))
+			hub_end(h, id, s);
+	}
+	cs->formed.head = 0;
+}
+
+enum why conn_auth(struct conns *cs, struct conn *c, struct jwt *jwt, struct span token, struct span id)
+{
+	struct session *s = conn_session(cs, c);
+	const bool renews = c->state == CONN_OPEN;
+	enum why why = admit_token(cs->admit, jwt, token, ADMIT_SESSION, none, cs->wall_ms);
+
+	if (why == WHY_OK && renews && (jwt->key != c->key || memcmp(jwt->who, s->who, sizeof s->who) != 0))
+		why = WHY_RENEWAL_MISMATCH;
+	if (why == WHY_OK && ((!renews && cs->nopen >= cs->config.max_clients) ||
+	    !conn_grants_fit(cs, jwt)))
+		why = WHY_TOO_MANY_CLIENTS;
+	if (why == WHY_OK)
+		why = admit_take(cs->admit, jwt);
+	if (why != WHY_OK)
+		return why;
+	conn_grants_set(cs, c, jwt);
+	memcpy(s->who, jwt->who, sizeof s->who);
+	conn_log(LOG_INFO, renews ? "renew" : "accept", c);
+	conn_log_rest(none, jwt);
+	if (renews) {
+		conn_expire(cs, c, jwt);
+		end_ungranted(cs, c);
+	} else {
+		conn_admit(cs, c, jwt);
+		hub_open(&cs->hub, conn_id(cs, c));
+		c->joined = true;
+	}
+	put_ready(cs, c, id);
+	return WHY_OK;
+}
+
+static void op_auth(struct conns *cs, struct conn *c, const struct v1_op *op)
+{
+	struct jwt jwt;
+	const enum why why = conn_auth(cs, c, &jwt, op->token, op->id);
+
+	if (why == WHY_OK)
+		return;
+	conn_log_reject(c, why, none, &jwt);
+	if (c->state == CONN_OPEN)
+		put_error(cs, c, op->id, why);
+	else
+		conn_close(cs, c, why);
+}
+
+static bool is_pattern(struct span s)
+{
+	return memchr(s.p, '+', s.n) || memchr(s.p, '*', s.n);
+}
+
+static enum why op_sub(struct conns *cs, struct conn *c, const struct v1_op *op)
+{
+	struct hub_replay replay = { .count = op->replay >= 0 ? (uint64_t)op->replay : cs->config.replay };
+	const uint32_t id = conn_id(cs, c);
+
+	if (!subject_pattern_valid((const uint8_t *)op->subject.p, op->subject.n) ||
+	    (op->since.p && (is_pattern(op->subject) || !conn_since(cs, &replay, op->since))))
+		return WHY_BAD_REQUEST;
+	if (!conn_granted(cs, c, GRANT_SUB, op->subject))
+		return WHY_SUBJECT_DENIED;
+	conn_room_for_subject(cs);
+	if (c->state != CONN_OPEN)
+		return WHY_TOO_SLOW;		/* it was in the way itself */
+	cs->formed.head = 0;
+	return hub_subscribe(&cs->hub, id, op->subject.p, op->subject.n, &replay) == HUB_OK ? WHY_OK :
+	    WHY_TOO_MANY_SUBSCRIPTIONS;
+}
+
+static enum why op_unsub(struct conns *cs, struct conn *c, const struct v1_op *op)
+{
+	if (!subject_pattern_valid((const uint8_t *)op->subject.p, op->subject.n))
+		return WHY_BAD_REQUEST;
+	cs->formed.head = 0;
+	hub_unsubscribe(&cs->hub, conn_id(cs, c), op->subject.p, op->subject.n);
+	return WHY_OK;
+}
+
+static enum why op_pub(struct conns *cs, struct conn *c, const struct v1_op *op)
+{
+	if (!subject_valid((const uint8_t *)op->subject.p, op->subject.n))
+		return WHY_BAD_REQUEST;
+	if (cs->admit->open || !conn_granted(cs, c, GRANT_PUB, op->subject))
+		return WHY_SUBJECT_DENIED;
+	return conn_say(cs, op->subject, (const uint8_t *)op->data.p, op->data.n);
+}
+
+static void message_v1(struct conns *cs, struct conn *c, uint8_t *p, size_t n)
+{
+	struct v1_op op;
+	enum why why = WHY_BAD_REQUEST;
+
+	v1_read(&op, p, n);
+	if (op.what == V1_AUTH) {
+		op_auth(cs, c, &op);
+		return;
+	}
+	if (c->state == CONN_AUTH) {
+		conn_log_reject(c, WHY_TOKEN_MISSING, none, NULL);
+		conn_close(cs, c, WHY_TOKEN_MISSING);
+		return;
+	}
+	if (op.what == V1_SUB)
+		why = op_sub(cs, c, &op);
+	else if (op.what == V1_UNSUB)
+		why = op_unsub(cs, c, &op);
+	else if (op.what == V1_PUB)
+		why = op_pub(cs, c, &op);
+	if (why == WHY_SUBJECT_DENIED)
+		conn_log_reject(c, why, op.subject, NULL);
+	if (c->state == CONN_OPEN)
+		put_result(cs, c, op.id, why);
+}
+
+/* ---- messages ---- */
+
+static void message(struct conns *cs, struct conn *c, uint8_t *p, size_t n)
+{
+	const struct hub *h = &cs->hub;
+
+	if (c->form == FORM_V1) {
+		message_v1(cs, c, p, n);
+	} else {
+		const struct hub_subject *s = &h->subject[h->reader[conn_id(cs, c)].subject];
+
+		conn_say(cs, (struct span){ (const char *)s->name, s->len }, p, n);
+	}
+}
+
+static size_t message_max(const struct conns *cs, const struct conn *c)
+{
+	return c->state == CONN_AUTH ? HEAD_MAX : cs->config.max_message;
+}
+
+static bool wants_text(const struct conns *cs, const struct conn *c)
+{
+	return c->form == FORM_V1 || !cs->config.binary;
+}
+
+/* A data frame begins: may it? */
+static enum why data_check(struct conns *cs, const struct conn *c, const struct ws_head *h)
+{
+	const uint32_t have = c->talking ? conn_cold(cs, c)->message.len : 0;
+
+	if ((h->op == 0) != c->talking)
+		return WHY_WS_FRAGMENT;		/* RFC 6455 5.4 */
+	if (c->form == FORM_FRAME && !c->publishes)
+		return WHY_READ_ONLY;
+	if (h->op && (h->op == WS_TEXT) != wants_text(cs, c))
+		return c->state == CONN_AUTH ? WHY_TOKEN_MISSING : WHY_WS_TYPE;
+	return h->len > message_max(cs, c) - have ? WHY_MESSAGE_TOO_LARGE : WHY_OK;
+}
+
+/* Where the parts of a message are put together. */
+static uint8_t *parts(struct conns *cs, struct conn *c)
+{
+	return c->state == CONN_AUTH ? conn_buf(cs, c) : conn_message(cs, c);
+}
+
+/* The frame that has begun is all here. */
+static void data_end(struct conns *cs, struct conn *c)
+{
+	struct conn_cold *cold = conn_cold(cs, c);
+
+	if (!cold->message.fin)
+		return;
+	if (cold->message.utf8 != 0) {
+		conn_close(cs, c, WHY_WS_UTF8);	/* it ends within a character */
+		return;
+	}
+	c->talking = false;
+	message(cs, c, parts(cs, c), cold->message.len);
+	if (c->state == CONN_OPEN)
+		conn_message_release(cs, c);
+}
+
+/* Some of a data frame's payload. */
+static void data_take(struct conns *cs, struct conn *c, uint8_t *p, size_t n)
+{
+	struct conn_cold *cold = conn_cold(cs, c);
+	uint8_t mask[4];
+
+	ws_mask(p, n, cold->message.mask);
+	memcpy(mask, cold->message.mask, sizeof mask);
+	for (size_t i = 0; i < sizeof mask; i++)
+		cold->message.mask[i] = mask[(n + i) & 3];
+	if (wants_text(cs, c) && !utf8_step(&cold->message.utf8, p, n)) {
+		conn_close(cs, c, WHY_WS_UTF8);	/* RFC 6455 8.1, at the first bad byte */
+		return;
+	}
+	memmove(parts(cs, c) + cold->message.len, p, n);	/* an auth may stand in the same buffer */
+	cold->message.len += (uint32_t)n;
+	if (c->left == 0)
+		data_end(cs, c);
+}
+
+/* A data frame begins; n bytes of its payload are at p. */
+static void data_begin(struct conns *cs, struct conn *c, const struct ws_head *h, uint8_t *p, size_t n)
+{
+	struct conn_cold *cold = conn_cold(cs, c);
+	uint8_t utf8 = 0;
+
+	if (!c->talking && h->fin && n == h->len) {	/* as most are: nothing is to be kept */
+		c->left = 0;
+		ws_mask(p, n, h->mask);
+		if (wants_text(cs, c) && (!utf8_step(&utf8, p, n) || utf8 != 0))
+			conn_close(cs, c, WHY_WS_UTF8);
+		else
+			message(cs, c, p, n);
+		return;
+	}
+	if (!c->talking && c->state == CONN_OPEN && !conn_message_take(cs, c)) {
+		conn_close(cs, c, WHY_TOO_SLOW);	/* only right behind an upgrade: else one is there */
+		return;
+	}
+	if (!c->talking)
+		cold->message.len = cold->message.utf8 = 0;
+	c->talking = true;
+	cold->message.fin = h->fin;
+	memcpy(cold->message.mask, h->mask, sizeof h->mask);
+	c->left -= n;
+	data_take(cs, c, p, n);
+}
+
+/* ---- frames ---- */
+
+/* The peer's framing can no longer be followed. */
+static void protocol_error(struct conns *cs, struct conn *c, enum why why)
+{
+	c->deaf = true;
+	if (c->state != CONN_CLOSING)
+		conn_close(cs, c, why);
+	else if (!c->joined && c->out_len == 0)
+		shutdown(c->fd, SHUT_WR);	/* our close frame is out */
+}
+
+/* A whole control frame, unmasked. */
+static void control_frame(struct conns *cs, struct conn *c, const struct ws_head *h,
+    const uint8_t *payload)
+{
+	uint8_t pong[2 + WS_CONTROL_MAX];
+	uint16_t code;
+	enum why why;
+
+	if (h->op == WS_PING && c->state != CONN_CLOSING) {
+		ws_head_write(pong, WS_PONG, h->len);
+		memcpy(pong + 2, payload, h->len);
+		conn_control(cs, c, pong, 2 + h->len);
+	} else if (h->op == WS_CLOSE) {
+		why = ws_close_read(&code, payload, h->len);
+		if (why == WHY_OK)
+			conn_close_back(cs, c, code);
+		else
+			protocol_error(cs, c, why);
+	}
+}
+
+/* A frame whose header is at p, n bytes in all; returns how many of them are done with, 0: the frame
+ * is to be kept until there is more. */
+static size_t frame(struct conns *cs, struct conn *c, uint8_t *p, size_t n)
+{
+	struct ws_head h;
+	size_t used;
+	enum why why = ws_head_read(&h, &used, p, n);
+	const bool data = why == WHY_OK && !(h.op & 8);
+
+	if (why == WHY_MORE || (why == WHY_OK && !data && n - used < h.len))
+		return 0;
+	if (data && c->state != CONN_CLOSING)
+		why = data_check(cs, c, &h);
+	if (why == WHY_WS_FRAGMENT || (why != WHY_OK && !data)) {
+		protocol_error(cs, c, why);
+		return n;
+	}
+	if (why != WHY_OK)
+		conn_close(cs, c, why);
+	const size_t here = n - used < h.len ? n - used : (size_t)h.len;
+
+	if (!data) {
+		ws_mask(p + used, h.len, h.mask);
+		control_frame(cs, c, &h, p + used);
+		return used + here;
+	}
+	c->left = h.len;
+	if (c->state == CONN_CLOSING) {
+		c->left -= here;
+	} else if (c->state != CONN_FREE) {
+		data_begin(cs, c, &h, p + used, here);
+	}
+	return used + here;
+}
+
+/* Keep input until there is room for the replies to it. */
+static void stash(struct conns *cs, struct conn *c, const uint8_t *p, size_t n)
+{
+	if (!conn_message_take(cs, c)) {
+		conn_close(cs, c, WHY_TOO_SLOW);	/* as in data_begin */
+		return;
+	}
+	memcpy(conn_message(cs, c), p, n);
+	conn_cold(cs, c)->message.len = (uint32_t)n;
+	c->stashed = true;
+}
+
+/* Take frames from p[0..n); what is kept for the next time is the beginning of a short frame. False: the
+ * connection is gone. */
+bool conn_frames(struct conns *cs, struct conn *c, uint8_t *p, size_t n)
+{
+	while (n > 0 && !c->deaf) {
+		size_t used = c->left < n ? (size_t)c->left : n;
+
+		if (used > 0) {
+			c->left -= used;
+			if (c->state != CONN_CLOSING)
+				data_take(cs, c, p, used);
+		} else if (c->form == FORM_V1 && c->state == CONN_OPEN && !c->talking && !conn_out_room(c)) {
+			stash(cs, c, p, n);
+			return true;
+		} else if ((used = frame(cs, c, p, n)) == 0) {
+			memcpy(conn_cold(cs, c)->in, p, n);
+			c->in_len = (uint8_t)n;
+			return true;
+		}
+		if (!conn_lives(c))
+			return false;
+		p += used;
+		n -= used;
+	}
+	return true;
+}
+
+/* It may say something that takes a message buffer: one must be there before it is read. */
+static bool may_read(struct conns *cs, struct conn *c)
+{
+	if (c->state != CONN_OPEN || (c->form == FORM_FRAME && !c->publishes) || c->held ||
+	    cs->nmessage_free > 0)
+		return !c->stashed;
+	return conn_message_take(cs, c);	/* it is starved */
+}
+
+void conn_input_frames(struct conns *cs, struct conn *c, bool ended)
+{
+	struct conn_cold *cold = conn_cold(cs, c);
+	uint8_t in[sizeof cold->in + INPUT_SIZE];
+	size_t n;
+
+	for (int i = 0; i < READS_MAX; i++) {
+		const size_t kept = c->in_len;
+
+		if (!may_read(cs, c) || !conn_recv(cs, c, in + kept, INPUT_SIZE, &n) || n == 0)
+			return;
+		if (kept)
+			memcpy(in, cold->in, kept);
+		c->heard_ms = (uint32_t)cs->mono_ms;
+		c->in_len = 0;
+		if (!conn_frames(cs, c, in, kept + n) || (n < INPUT_SIZE && !ended))
+			return;
+	}
+	conn_rearm(cs, c);
+}
+
+/* There is room in out again. */
+void conn_unstash(struct conns *cs, struct conn *c)
+{
+	const size_t n = conn_cold(cs, c)->message.len;
+	uint8_t in[sizeof conn_cold(cs, c)->in + INPUT_SIZE];
+
+	if (!conn_out_room(c))
+		return;
+	memcpy(in, conn_message(cs, c), n);
+	conn_message_release(cs, c);
+	if (conn_frames(cs, c, in, n) && !c->stashed)
+		conn_rearm(cs, c);
+}
