@@ -113,12 +113,20 @@ static void pending_remove(struct conns *cs, struct conn *c)
 	else
 		cs->newest = c->prev;
 	cs->npending--;
-	conn_buf_release(cs, c);
 }
 
 void conn_deadline_set(struct conns *cs, const struct conn *c, int64_t at_ms)
 {
 	wheel_set(cs->wheel, conn_id(cs, c), at_ms);
+}
+
+void conn_wait_anew(struct conns *cs, struct conn *c)
+{
+	pending_remove(cs, c);
+	pending_add(cs, c);
+	c->state = CONN_HEAD;
+	c->kept = true;
+	conn_deadline_set(cs, c, cs->mono_ms + cs->config.handshake_ms);
 }
 
 /* ---- message buffers ---- */
@@ -318,6 +326,7 @@ void conn_free(struct conns *cs, struct conn *c)
 		log_end();
 	} else {
 		pending_remove(cs, c);
+		conn_buf_release(cs, c);
 	}
 	if (c->joined)
 		hub_leave(&cs->hub, conn_id(cs, c));
@@ -442,6 +451,7 @@ int64_t conn_expires_s(const struct conns *cs, const struct conn *c)
 void conn_admit(struct conns *cs, struct conn *c, const struct jwt *jwt)
 {
 	pending_remove(cs, c);
+	conn_buf_release(cs, c);
 	c->state = CONN_OPEN;
 	c->admitted = true;
 	c->key = jwt->key;

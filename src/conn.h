@@ -74,7 +74,6 @@ struct conn {
 	bool     stashed : 1;		/* that holds input not looked at yet, until there is room in out */
 	bool     starved : 1;		/* waits for a message buffer, unread */
 	uint32_t heard_ms, moved_ms;	/* last sign of life; last byte that its socket took */
-	uint32_t queued;		/* bytes that its socket held when last asked */
 	uint64_t left;			/* of a data frame's payload: still to come */
 	int64_t  end_ms;		/* OPEN: when it must end, monotonic */
 	struct conn_peer peer;
@@ -93,6 +92,7 @@ struct conn_cold {
 		uint8_t  op, utf8;
 		bool     fin;
 	} message;
+	uint32_t queued;		/* bytes that its socket held when last asked */
 	struct http_req req;		/* BODY: its spans point into buf */
 	struct body body;
 };
@@ -241,6 +241,7 @@ void conn_expire(struct conns *cs, struct conn *c, const struct jwt *jwt);	/* it
 bool conn_grants_fit(const struct conns *cs, const struct jwt *jwt);
 void conn_grants_set(struct conns *cs, const struct conn *c, const struct jwt *jwt);
 bool conn_granted(struct conns *cs, const struct conn *c, unsigned right, struct span subject);
+void conn_wait_anew(struct conns *cs, struct conn *c);		/* for a request, behind all who wait */
 void conn_deadline_set(struct conns *cs, const struct conn *c, int64_t at_ms);
 void conn_log(enum log_level level, const char *event, const struct conn *c);
 void conn_log_rest(struct span subject, const struct jwt *jwt);	/* and the end of the line */
@@ -261,7 +262,7 @@ bool conn_recv(struct conns *cs, struct conn *c, uint8_t *p, size_t cap, size_t 
 void conn_push(struct conns *cs, struct conn *c);
 void conn_out(struct conns *cs, struct conn *c, const uint8_t *p, size_t n);	/* there is room */
 void conn_control(struct conns *cs, struct conn *c, const uint8_t *p, size_t n);
-bool conn_out_room(const struct conn *c);			/* for one reply more */
+bool conn_out_room(const struct conn *c, size_t n);		/* for n bytes and a reply */
 void conn_room_for_subject(struct conns *cs);			/* in the hub's table, for one more */
 void conns_hold(struct conns *cs);				/* --slow wait, while a source is held up */
 uint32_t conn_subject(struct conns *cs, struct span name);	/* the hub's, made if it is new */

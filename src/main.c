@@ -550,6 +550,7 @@ int main(int argc, char **argv)
 	log_init(server.option.log_level);
 	start(&server);
 	run(&server);
+	print_flush();
 	net_unlink();
 	key_wipe(&server.admit.keys);
 	return 0;

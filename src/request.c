@@ -72,9 +72,7 @@ static void next_request(struct conns *cs, struct conn *c, const uint8_t *rest, 
 	memmove(conn_buf(cs, c), rest, n);
 	c->head_len = (uint16_t)n;
 	c->head_seen = 0;
-	c->state = CONN_HEAD;
-	c->kept = true;
-	conn_deadline_set(cs, c, cs->mono_ms + cs->config.handshake_ms);
+	conn_wait_anew(cs, c);
 }
 
 /* A reply without a body, after which rest[0..n) is the next request. */

@@ -134,10 +134,10 @@ static size_t frame_len(const uint8_t *p)
 	return p[1] < 126 ? 2u + p[1] : 4u + (size_t)(p[2] << 8 | p[3]);
 }
 
-/* There is room for a reply, and then still for a pong and a close frame. */
-bool conn_out_room(const struct conn *c)
+/* There is room for n bytes and a reply, and then still for a close frame. */
+bool conn_out_room(const struct conn *c, size_t n)
 {
-	return c->out_len + V1_REPLY_MAX + 2 * (2 + WS_CONTROL_MAX) <= OUT_MAX;
+	return c->out_len + n + V1_REPLY_MAX + 2 + WS_CONTROL_MAX <= OUT_MAX;
 }
 
 void conn_out(struct conns *cs, struct conn *c, const uint8_t *p, size_t n)
@@ -148,15 +148,14 @@ void conn_out(struct conns *cs, struct conn *c, const uint8_t *p, size_t n)
 	conn_push(cs, c);
 }
 
-/* A control frame. For a raw client, one that waits and has not been begun can only be a pong or a ping, and
- * gives way: RFC 6455 5.5.3 asks for the latest pong. */
+/* A control frame. One that waits for a raw client and has not been begun can only be a pong or a
+ * ping, and gives way: RFC 6455 5.5.3 asks for the latest pong. Nothing but a close frame takes the
+ * room of a reply. */
 void conn_control(struct conns *cs, struct conn *c, const uint8_t *p, size_t n)
 {
-	const bool close = p[0] == (0x80 | WS_CLOSE);
-
 	if (c->form == FORM_FRAME && c->out_len > 0)
 		c->out_len = (uint16_t)(c->out_off ? frame_len(conn_cold(cs, c)->out) : 0);
-	if (close || c->out_len + n + 2 + WS_CONTROL_MAX <= OUT_MAX)
+	if (conn_out_room(c, n) || p[0] == (0x80 | WS_CLOSE))
 		conn_out(cs, c, p, n);
 }
 
@@ -389,9 +388,9 @@ static void look_at_stuck(struct conns *cs)
 			int queued = 0;
 
 			ioctl(c->fd, SIOCOUTQ, &queued);
-			if ((uint32_t)queued < c->queued)
+			if ((uint32_t)queued < cs->cold[id].queued)
 				c->moved_ms = (uint32_t)cs->mono_ms;
-			c->queued = (uint32_t)queued;
+			cs->cold[id].queued = (uint32_t)queued;
 		}
 	}
 }

@@ -347,8 +347,8 @@ static size_t frame(struct conns *cs, struct conn *c, uint8_t *p, size_t n)
 /* Keep input until there is room for the replies to it. */
 static void stash(struct conns *cs, struct conn *c, const uint8_t *p, size_t n)
 {
-	if (!conn_message_take(cs, c)) {
-		conn_close(cs, c, WHY_TOO_SLOW);	/* as in data_begin */
+	if (c->state != CONN_OPEN || !conn_message_take(cs, c)) {
+		conn_close(cs, c, WHY_TOO_SLOW);	/* and as in data_begin */
 		return;
 	}
 	memcpy(conn_message(cs, c), p, n);
@@ -367,7 +367,7 @@ bool conn_frames(struct conns *cs, struct conn *c, uint8_t *p, size_t n)
 			c->left -= used;
 			if (c->state != CONN_CLOSING)
 				data_take(cs, c, p, used);
-		} else if (c->form == FORM_V1 && c->state == CONN_OPEN && !c->talking && !conn_out_room(c)) {
+		} else if (c->form == FORM_V1 && c->state != CONN_CLOSING && !c->talking && !conn_out_room(c, 0)) {
 			stash(cs, c, p, n);
 			return true;
 		} else if ((used = frame(cs, c, p, n)) == 0) {
@@ -419,7 +419,7 @@ void conn_unstash(struct conns *cs, struct conn *c)
 	const size_t n = conn_cold(cs, c)->message.len;
 	uint8_t in[sizeof conn_cold(cs, c)->in + INPUT_SIZE];
 
-	if (!conn_out_room(c))
+	if (!conn_out_room(c, 0))
 		return;
 	memcpy(in, conn_message(cs, c), n);
 	conn_message_release(cs, c);
