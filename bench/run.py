@@ -55,6 +55,7 @@ import time
 sys.dont_write_bytecode = True
 
 import programs
+import subjects
 from programs import HERE, LOAD_CORE, SERVER_CORE, Failed
 
 CLIENTS = 1000
@@ -195,6 +196,16 @@ def verify():
     return results
 
 
+def subject_costs():
+    """CPU microseconds per message: {row: [one for each run]}."""
+    results = {}
+    for run in range(args.runs):
+        note(f"  subjects, run {run + 1} of {args.runs}")
+        for row, figure in subjects.every(args.sluice, IDLE).items():
+            results.setdefault(row, []).append(figure)
+    return results
+
+
 # --- the table ---
 
 MEASUREMENTS = {
@@ -234,6 +245,13 @@ ROWS = {
 VERIFY_ROWS = {
     "hs256": ("HS256, a token of 250 bytes", 1.3),
     "hs256-all": ("... all of it: cut, decoded, verified, its claims read", None),
+}
+# Of one message: what; the ratio to the first is what counts.
+SUBJECT_ROWS = {
+    "one": "published to one subject with one subscriber",
+    "same": "... where there are 10,000 such subjects and subscribers",
+    "subjects": "... to any of these in turn, so that none is warm in the caches",
+    "patterns": "... subscribed to by 10,000 patterns",
 }
 BY_RATIO = {"stream", "rate", "connect"}    # rows whose figures move with the machine
 
@@ -304,6 +322,13 @@ def print_verify(results):
     table(["one verification", "unit", "sluice", "OpenSSL", "ratio", "to reach", ""], lines)
 
 
+def print_subjects(results):
+    base = median(results, "one")
+    table(["one message, sluice.v1", "unit", "sluice", "ratio"],
+          [[what, "CPU µs", show(median(results, row)), show(median(results, row) / base)]
+           for row, what in SUBJECT_ROWS.items()])
+
+
 def print_peers(results, candidates):
     names = [c.name for c in candidates]
     lines = []
@@ -349,7 +374,7 @@ def measure(name, candidates, results):
 def options():
     p = argparse.ArgumentParser(description="Measure sluice beside a bare fan-out.")
     p.add_argument("--runs", type=int, default=5, help="interleaved runs of each (5)")
-    rows = ",".join([*MEASUREMENTS, "verify"])
+    rows = ",".join([*MEASUREMENTS, "verify", "subjects"])
     p.add_argument("--rows", default=rows, help="which to measure: " + rows)
     p.add_argument("--peers", action="store_true", help="and the peers that are installed")
     p.add_argument("--peer-runs", type=int, default=2, help="runs in which they join (2)")
@@ -383,7 +408,7 @@ def main():
     results, failures = {c.name: {} for c in candidates}, {}
     rows = args.rows.split(",")
     for name in rows:
-        if name != "verify":
+        if name in MEASUREMENTS:
             failures.update(measure(name, candidates, results))
     print_main(results)
     if len(candidates) > 2:
@@ -394,6 +419,9 @@ def main():
             print_verify(verify())
         else:
             print("verify is left out: libssl-dev is not installed")
+    if "subjects" in rows:
+        print()
+        print_subjects(subject_costs())
     for (row, name), why in failures.items():
         print(f"{name}, {row}: {why}")
     return any(name in ("limit", "sluice") for _, name in failures)
