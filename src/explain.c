@@ -42,10 +42,10 @@ static const char *read_token(char *line, size_t cap)
 	return line;
 }
 
-static void put_rest(struct text *out, const struct admit *a, const struct jwt *jwt)
+static void put_rest(struct text *out, const struct jwt *jwt)
 {
 	text_str(out, "would be let in");
-	if (a->once)
+	if (jwt->once)
 		text_all(out, ", once, unless the server has seen it", jwt->iat_ms == INT64_MAX ?
 		    "; without iat a restart of the server forgets that it was used" :
 		    " or was started after iat", NULL);
@@ -80,9 +80,12 @@ void explain_token(const struct admit *a, const char *token, int64_t now_ms)
 		token = read_token(line, sizeof line);
 	if (!a->open && *token)
 		why = jwt_check(&jwt, token, strlen(token), &a->policy, &a->keys, now_ms);
+	if (why == WHY_OK && !admit_covers(a, jwt.key, jwt.grants.s, jwt.grants.n, GRANT_SUB,
+	    (const uint8_t *)"/", 1))
+		why = WHY_SUBJECT_DENIED;
 	if (a->open)
 		text_str(&out, "would be let in: --no-auth looks at no token\n");
 	else if ((status = put_steps(&out, why)) == 0)
-		put_rest(&out, a, &jwt);
+		put_rest(&out, &jwt);
 	args_answer(status, s, text_len(&out));
 }

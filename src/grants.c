@@ -5,36 +5,43 @@
 #include "limits.h"
 #include "subject.h"
 
-static bool put(struct grants *g, unsigned rights, const uint8_t *p, size_t n)
+/* A grant: its right, its length, its pattern. */
+static bool add(struct grants *g, unsigned right, const uint8_t *p, size_t n)
 {
 	if (g->n + 2 + n > sizeof g->s)
 		return false;
-	g->s[g->n] = (uint8_t)rights;
+	g->s[g->n] = (uint8_t)right;
 	g->s[g->n + 1] = (uint8_t)n;
 	memcpy(g->s + g->n + 2, p, n);
 	g->n += 2 + n;
 	return true;
 }
 
-bool grants_read(struct grants *g, struct json *j, enum json_event e)
+static bool read_list(struct grants *g, unsigned right, struct json *j)
 {
 	uint8_t pattern[SUBJECT_MAX];
+	enum json_event e;
 	size_t n;
 
+	if (json_next(j) != JSON_ARRAY)
+		return false;
+	while ((e = json_next(j)) == JSON_STRING)
+		if (!json_string(j, pattern, sizeof pattern, &n) ||
+		    !subject_pattern_valid(pattern, n) || !add(g, right, pattern, n))
+			return false;
+	return e == JSON_ARRAY_END;
+}
+
+bool grants_read(struct grants *g, struct json *j, enum json_event e)
+{
 	g->n = 0;
 	if (e != JSON_OBJECT)
 		return false;
 	while ((e = json_next(j)) == JSON_NAME) {
-		const unsigned rights = json_is(j, "sub") ? GRANT_SUB : json_is(j, "pub") ? GRANT_PUB :
+		const unsigned right = json_is(j, "sub") ? GRANT_SUB : json_is(j, "pub") ? GRANT_PUB :
 		    json_is(j, "all") ? GRANT_SUB | GRANT_PUB : 0;
 
-		if (!rights || json_next(j) != JSON_ARRAY)
-			return false;
-		while ((e = json_next(j)) == JSON_STRING)
-			if (!json_string(j, pattern, sizeof pattern, &n) ||
-			    !subject_pattern_valid(pattern, n) || !put(g, rights, pattern, n))
-				return false;
-		if (e != JSON_ARRAY_END)
+		if (right == 0 || !read_list(g, right, j))
 			return false;
 	}
 	return e == JSON_OBJECT_END;
@@ -43,13 +50,19 @@ bool grants_read(struct grants *g, struct json *j, enum json_event e)
 void grants_default(struct grants *g)
 {
 	g->n = 0;
-	put(g, GRANT_SUB, (const uint8_t *)"/", 1);
+	add(g, GRANT_SUB, (const uint8_t *)"/", 1);
+}
+
+void grants_everything(struct grants *g)
+{
+	grants_default(g);
+	add(g, GRANT_SUB, (const uint8_t *)"/*", 2);
 }
 
 bool grants_cover(const uint8_t *s, size_t n, unsigned right, const uint8_t *p, size_t len)
 {
-	for (size_t i = 0; i < n; i += 2 + (size_t)s[i + 1])
-		if (s[i] & right && subject_covers(s + i + 2, s[i + 1], p, len))
+	for (const uint8_t *end = s + n; s < end; s += 2 + s[1])
+		if (s[0] & right && subject_covers(s + 2, s[1], p, len))
 			return true;
 	return false;
 }

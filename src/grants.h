@@ -28,6 +28,9 @@ bool grants_read(struct grants *g, struct json *j, enum json_event e);
 /* What a token without permissions may: read "/". */
 void grants_default(struct grants *g);
 
+/* To read everything: what --no-auth gives. */
+void grants_everything(struct grants *g);
+
 /* One of the patterns in s[0..n) with that right covers p, a valid subject or pattern: all
  * that p can match. */
 bool grants_cover(const uint8_t *s, size_t n, unsigned right, const uint8_t *p, size_t len);

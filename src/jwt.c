@@ -5,14 +5,14 @@
 
 #include "b64.h"
 #include "json.h"
-#include "subject.h"
 
 /* A part of the token, decoded. */
 #define PART_MAX (TOKEN_MAX / 4 * 3 + 2)
 
 struct header {
 	uint8_t alg[16];
-	size_t  alg_len;
+	size_t  alg_len, kid_len;	/* kid_len: all of it, jwt_text has its beginning */
+	bool    kid;
 };
 
 struct claims {
@@ -20,7 +20,7 @@ struct claims {
 	bool    nbf;
 	bool    issuer, audience;	/* are as the policy wants them */
 	bool    permissions;
-	struct sha256 who;
+	uint8_t who[2][SHA256_LEN];	/* of iss and sub; zeros: not given */
 };
 
 struct parts {
@@ -52,15 +52,25 @@ static bool decode(uint8_t out[PART_MAX], size_t *n, const struct parts *p, int 
 	return b64url_decode(out, n, (const uint8_t *)p->start[i], (size_t)(p->end[i] - p->start[i]));
 }
 
-static void take_text(struct jwt_text *t, const struct json *j)
+/* Returns how long all of it is. */
+static size_t take_text(struct jwt_text *t, const struct json *j, uint8_t *digest)
 {
 	uint8_t all[PART_MAX];
+	struct sha256 s;
 	size_t n;
 
 	if (!json_string(j, all, sizeof all, &n))
 		n = 0;				/* unreachable: a part is no longer than all */
-	t->n = n < sizeof t->s ? n : sizeof t->s;
-	memcpy(t->s, all, t->n);
+	if (digest) {
+		sha256_init(&s);
+		sha256_write(&s, all, n);
+		sha256_end(&s, digest);
+	}
+	if (t) {
+		t->n = n < sizeof t->s ? n : sizeof t->s;
+		memcpy(t->s, all, t->n);
+	}
+	return n;
 }
 
 static bool typ_allowed(const struct json *j)
@@ -89,7 +99,8 @@ static bool header_member(struct header *h, struct jwt *jwt, struct json *j)
 	if (what == KID) {
 		if (e != JSON_STRING)
 			return false;		/* 4.1.4 */
-		take_text(&jwt->kid, j);
+		h->kid_len = take_text(&jwt->kid, j, NULL);
+		h->kid = true;
 	}
 	return json_skip(j, e);
 }
@@ -170,12 +181,12 @@ static bool claim(struct claims *c, struct jwt *jwt, const struct jwt_policy *po
 	case JTI:
 		return e == JSON_STRING;
 	case SUB:
-		if (e == JSON_STRING) {
-			take_text(&jwt->sub, j);
-			memcpy(jwt->who, jwt->sub.s, jwt->sub.n < 16 ? jwt->sub.n : 16);
-		}
+		if (e == JSON_STRING)
+			take_text(&jwt->sub, j, c->who[1]);
 		return e == JSON_STRING;
 	case ISS:
+		if (e == JSON_STRING)
+			take_text(NULL, j, c->who[0]);
 		c->issuer = e == JSON_STRING && policy->issuer && json_is(j, policy->issuer);
 		return e == JSON_STRING;
 	case AUD:
@@ -223,11 +234,21 @@ static enum why check_times(const struct claims *c, const struct jwt_policy *p, 
 	return WHY_OK;
 }
 
+static void identify(struct jwt *jwt, const struct claims *c)
+{
+	uint8_t all[SHA256_LEN];
+	struct sha256 s;
+
+	sha256_init(&s);
+	sha256_write(&s, c->who, sizeof c->who);
+	sha256_end(&s, all);
+	memcpy(jwt->who, all, sizeof jwt->who);
+}
+
 static enum why check_payload(struct jwt *jwt, const struct jwt_policy *policy,
     const uint8_t *p, size_t n, int64_t now_ms)
 {
 	struct claims c = { 0 };
-
 	bool exp;
 
 	if (!scan_payload(&exp, p, n))
@@ -237,6 +258,9 @@ static enum why check_payload(struct jwt *jwt, const struct jwt_policy *policy,
 	if (!read_claims(&c, jwt, policy, p, n))
 		return WHY_CLAIM_INVALID;
 	jwt->exp_ms = c.exp_ms;
+	identify(jwt, &c);
+	if (!c.permissions)
+		grants_default(&jwt->grants);
 
 	const enum why why = check_times(&c, policy, now_ms);
 
@@ -244,11 +268,26 @@ static enum why check_payload(struct jwt *jwt, const struct jwt_policy *policy,
 		return why;
 	if (policy->issuer && !c.issuer)
 		return WHY_ISSUER_MISMATCH;
-	if (policy->audience && !c.audience)
-		return WHY_AUDIENCE_MISMATCH;
-	if (!c.permissions)
-		grants_default(&jwt->grants);
-	return WHY_OK;
+	return policy->audience && !c.audience ? WHY_AUDIENCE_MISMATCH : WHY_OK;
+}
+
+/* The signature is right: the token is what it is. What its key says goes before the policy. */
+static enum why check_signed(struct jwt *jwt, const char *token, size_t signed_len,
+    const struct jwt_policy *policy, const struct keyring *keys, const uint8_t *payload, size_t n,
+    int64_t now_ms)
+{
+	const enum key_use use = key_token_use(keys, jwt->key);
+	const char *issuer = key_issuer(keys, jwt->key);
+	struct jwt_policy own = *policy;
+	struct sha256 s;
+
+	sha256_init(&s);
+	sha256_write(&s, token, signed_len);
+	sha256_end(&s, jwt->digest);
+	jwt->once = use == KEY_USE_UNSAID ? policy->once : use == KEY_USE_ONCE;
+	if (issuer)
+		own.issuer = issuer;
+	return check_payload(jwt, &own, payload, n, now_ms);
 }
 
 enum why jwt_check(struct jwt *jwt, const char *token, size_t n, const struct jwt_policy *policy,
@@ -262,9 +301,8 @@ enum why jwt_check(struct jwt *jwt, const char *token, size_t n, const struct jw
 
 	memset(jwt, 0, offsetof(struct jwt, sub));
 	jwt->iat_ms = jwt->session_ms = INT64_MAX;
-	jwt->sub.n = jwt->kid.n = 0;
-	jwt->key = 0;
-	jwt->once = policy->once;
+	jwt->key = KEY_NONE;
+	jwt->sub.n = jwt->kid.n = jwt->grants.n = 0;
 	if (!split(&p, token, n))
 		return WHY_TOKEN_MALFORMED;
 	for (int i = 0; i < 3; i++)
@@ -272,20 +310,13 @@ enum why jwt_check(struct jwt *jwt, const char *token, size_t n, const struct jw
 			return WHY_TOKEN_MALFORMED;
 	if (!read_header(&h, jwt, part[0], len[0]))
 		return WHY_TOKEN_MALFORMED;
-	why = key_pick(keys, h.alg, h.alg_len);
+	why = key_pick(keys, &jwt->key, h.kid ? jwt->kid.s : NULL, h.kid_len, h.alg, h.alg_len);
 	if (why != WHY_OK)
 		return why;
 
 	const size_t signed_len = (size_t)(p.end[1] - token);
 
-	why = key_verify(keys, token, signed_len, part[2], len[2]);
-	if (why != WHY_OK)
-		return why;
-
-	struct sha256 s;
-
-	sha256_init(&s);
-	sha256_write(&s, token, signed_len);
-	sha256_end(&s, jwt->digest);
-	return check_payload(jwt, policy, part[1], len[1], now_ms);
+	why = key_verify(keys, jwt->key, token, signed_len, part[2], len[2]);
+	return why != WHY_OK ? why :
+	    check_signed(jwt, token, signed_len, policy, keys, part[1], len[1], now_ms);
 }

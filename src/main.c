@@ -39,6 +39,7 @@ struct listener {
 struct server {
 	struct options option;
 	struct admit admit;
+	struct keyring fresh;		/* while keys are reloaded */
 	struct conns conns;
 	struct sources sources;
 	struct wheel wheel;
@@ -137,11 +138,10 @@ static void init_admit(struct server *s)
 
 	a->policy = (struct jwt_policy){ .issuer = o->issuer, .audience = o->audience,
 		.max_ttl_ms = o->max_ttl * INT64_C(1000), .leeway_ms = o->leeway * INT64_C(1000),
-		.built_ms = BUILD_EPOCH * INT64_C(1000) };
+		.built_ms = BUILD_EPOCH * INT64_C(1000), .once = !o->token_many };
 	a->origin = o->origin.s;
 	a->norigin = o->origin.n;
 	a->open = o->no_auth;
-	a->once = a->policy.once = !o->token_many;
 	a->enforce_expiry = o->enforce_expiry;
 	load_secret(s);
 }
@@ -402,7 +402,6 @@ static void stop(struct server *s, const char *what)
 static void reload(struct server *s)
 {
 	const struct options *o = &s->option;
-	struct keyring fresh = { .set = false };
 	uint8_t secret[SECRET_MAX];
 	size_t n;
 	struct stat st;
@@ -420,13 +419,15 @@ static void reload(struct server *s)
 		log_msg(LOG_INFO, "reload", o->secret_file ? "secret read" : "nothing to read", NULL);
 	}
 	if (!what && o->secret_file) {
-		key_set_secret(&fresh, secret, n);
-		if (!key_same(&fresh, &s->admit.keys)) {
-			s->admit.keys = fresh;
-			conns_close_all(&s->conns, WHY_KEY_UNKNOWN, false);
-		}
+		uint8_t map[KEYS_MAX];
+
+		key_set_secret(&s->fresh, secret, n);
+		keys_map(map, &s->admit.keys, &s->fresh);
+		key_wipe(&s->admit.keys);
+		s->admit.keys = s->fresh;
+		conns_rekey(&s->conns, map);
 	}
-	key_wipe(&fresh);
+	key_wipe(&s->fresh);
 	ct_wipe(secret, sizeof secret);
 }
 

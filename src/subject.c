@@ -44,40 +44,22 @@ bool subject_pattern_valid(const uint8_t *s, size_t n)
 	return valid(s, n, true);
 }
 
-bool subject_match(const uint8_t *p, size_t pn, const uint8_t *s, size_t sn)
+bool subject_covers(const uint8_t *p, size_t pn, const uint8_t *q, size_t qn)
 {
 	size_t i = 0, j = 0;
 
-	while (i < pn && j < sn) {
+	while (i < pn && j < qn) {
 		if (p[i] == '*')		/* valid: the last segment */
 			return true;
 		if (p[i] == '+') {
-			i++;
-			while (j < sn && s[j] != '/')
-				j++;
-		} else if (p[i++] != s[j++]) {
-			return false;
-		}
-	}
-	return i == pn && j == sn;
-}
-
-bool subject_covers(const uint8_t *p, size_t pn, const uint8_t *s, size_t sn)
-{
-	size_t i = 0, j = 0;
-
-	while (i < pn && j < sn) {
-		if (p[i] == '*')
-			return true;
-		if (p[i] == '+') {
-			if (s[j] == '*')
+			if (q[j] == '*')	/* more than one segment */
 				return false;
 			i++;
-			while (j < sn && s[j] != '/')
+			while (j < qn && q[j] != '/')
 				j++;
-		} else if (p[i++] != s[j++]) {
+		} else if (p[i++] != q[j++]) {
 			return false;
 		}
 	}
-	return i == pn && j == sn;
+	return i == pn && j == qn;
 }

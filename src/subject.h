@@ -15,11 +15,14 @@ bool subject_valid(const uint8_t *s, size_t n);
 /* The same, but a segment may be "+" and the last may be "*". */
 bool subject_pattern_valid(const uint8_t *s, size_t n);
 
-/* The valid pattern p covers the valid subject s: "+" one segment, a last "*" one or more.
- * One pass over both. */
-bool subject_match(const uint8_t *p, size_t pn, const uint8_t *s, size_t sn);
+/* The valid pattern p covers q, a valid subject or pattern: all that q can match. "+" covers one
+ * segment, a last "*" one or more, of any kind. One pass over both. */
+bool subject_covers(const uint8_t *p, size_t pn, const uint8_t *q, size_t qn);
 
-/* The valid pattern p covers all that the valid subject or pattern s matches. */
-bool subject_covers(const uint8_t *p, size_t pn, const uint8_t *s, size_t sn);
+/* The same for a valid subject s. */
+static inline bool subject_match(const uint8_t *p, size_t pn, const uint8_t *s, size_t sn)
+{
+	return subject_covers(p, pn, s, sn);
+}
 
 #endif

@@ -14,7 +14,7 @@ static void begin(uint32_t cap)
 {
 	free(admit.used.entry);		/* the start of its memory */
 	memset(&admit, 0, sizeof admit);
-	admit.once = true;
+	admit.policy.once = true;
 	key_set_secret(&admit.keys, (const uint8_t *)SECRET, strlen(SECRET));
 	used_init(&admit.used, calloc(1, used_size(cap)), cap, 0);
 }
@@ -58,7 +58,7 @@ static enum why ask(struct span t, int64_t now_ms)
 {
 	if (t.p != NULL)
 		t.p = (const char *)guard(0, t.p, t.n);
-	return admit_token(&admit, &jwt, t, text("/"), now_ms);
+	return admit_token(&admit, &jwt, t, ADMIT_READ, text("/"), now_ms);
 }
 
 /* Ask, and take it if it is let in. */
@@ -118,7 +118,7 @@ static void many(void)
 	const struct span t = token("{'exp':1700000010,'iat':1}");
 
 	begin(1);
-	admit.once = false;
+	admit.policy.once = false;
 	admit.used.since_ms = NOW;
 	for (int i = 0; i < 5; i++)
 		CHECK(enter(t, NOW) == WHY_OK);
@@ -126,20 +126,91 @@ static void many(void)
 	CHECK(admit.used.n == 0 && enter(t, NOW + 10000) == WHY_TOKEN_EXPIRED);
 }
 
-/* --no-auth: tokens are not looked at. */
+static bool covers(unsigned right, const char *p)
+{
+	return admit_covers(&admit, jwt.key, jwt.grants.s, jwt.grants.n, right, (const uint8_t *)p,
+	    strlen(p));
+}
+
+/* --no-auth: tokens are not looked at; everyone reads, nobody publishes. */
 static void open_to_all(void)
 {
-	enum why why;
-
 	begin(1);
 	admit.open = true;
 	key_wipe(&admit.keys);
 	CHECK(ask(text(NULL), NOW) == WHY_OK && admit_take(&admit, &jwt) == WHY_OK);
 	CHECK(enter(text("garbage"), NOW) == WHY_OK && enter(text(""), NOW) == WHY_OK);
 	CHECK(enter(token("{'exp':1}"), NOW) == WHY_OK && admit.used.n == 0);
-	admit.once = false;
+	CHECK(jwt.key == KEY_NONE && jwt.sub.n == 0 && jwt.kid.n == 0);
+	CHECK(jwt.session_ms == INT64_MAX);
+	CHECK(covers(GRANT_SUB, "/") && covers(GRANT_SUB, "/*") && covers(GRANT_SUB, "/a/+/b"));
+	CHECK(!covers(GRANT_PUB, "/") && !covers(GRANT_PUB, "/a"));
+	CHECK(admit_token(&admit, &jwt, text(NULL), ADMIT_SESSION, text(NULL), NOW) == WHY_OK);
+	CHECK(admit_token(&admit, &jwt, text(NULL), ADMIT_READ, text("/x/y"), NOW) == WHY_OK);
+	CHECK(admit_token(&admit, &jwt, text(NULL), ADMIT_PUBLISH, text("/"), NOW) ==
+	    WHY_SUBJECT_DENIED);
+	admit.policy.once = false;
 	admit.enforce_expiry = true;
-	CHECK(admit_life_ms(&admit, &jwt, NOW, &why) == INT64_MAX);
+	CHECK(admit_expiry_ms(&admit, &jwt, NOW) == INT64_MAX);
+}
+
+/* What a token is shown for decides which right it needs, and whether single use matters. */
+static void purposes(void)
+{
+	const struct span t = token("{'exp':1700000010,'iat':1600000000,"
+	    "'permissions':{'sub':['/r'],'pub':['/p']}}");
+	static const struct { enum admit_for what; const char *subject; enum why want; } rows[] = {
+		{ ADMIT_READ, "/r", WHY_OK }, { ADMIT_READ, "/p", WHY_SUBJECT_DENIED },
+		{ ADMIT_PUBLISH, "/p", WHY_OK }, { ADMIT_PUBLISH, "/r", WHY_SUBJECT_DENIED },
+		{ ADMIT_SESSION, NULL, WHY_OK },
+	};
+
+	begin(1);
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+		CHECK(admit_token(&admit, &jwt, t, rows[i].what, text(rows[i].subject), NOW) ==
+		    rows[i].want);
+	CHECK(admit_take(&admit, &jwt) == WHY_OK && admit.used.n == 1);
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+		CHECK(admit_token(&admit, &jwt, t, rows[i].what, text(rows[i].subject), NOW) ==
+		    (rows[i].want == WHY_OK && rows[i].what != ADMIT_PUBLISH ? WHY_TOKEN_USED :
+		    rows[i].want));
+	admit.used.since_ms = NOW;
+	CHECK(admit_token(&admit, &jwt, t, ADMIT_SESSION, text(NULL), NOW) ==
+	    WHY_ISSUED_BEFORE_START);
+	CHECK(admit_token(&admit, &jwt, t, ADMIT_PUBLISH, text("/p"), NOW) == WHY_OK);
+	CHECK(admit_token(&admit, &jwt, t, ADMIT_PUBLISH, text("/p"), NOW + 10000) ==
+	    WHY_TOKEN_EXPIRED);
+}
+
+/* A key's ceiling and its token_use bind its tokens. */
+static void ceilings(void)
+{
+	static struct grants most;
+	struct json j;
+	static const char allowed[] = "{\"sub\":[\"/a/*\"],\"pub\":[\"/a/+\"]}";
+	const struct span all = token("{'exp':1700000010,'permissions':{'all':['/*','/']}}");
+
+	begin(4);
+	json_init(&j, allowed, sizeof allowed - 1);
+	CHECK(grants_read(&most, &j, json_next(&j)));
+	key_wipe(&admit.keys);
+	CHECK(key_add(&admit.keys, &(struct key_spec){ .p = (const uint8_t *)SECRET,
+	    .n = strlen(SECRET), .ceiling = &most, .token_use = KEY_USE_MANY }) == NULL);
+	CHECK(admit_token(&admit, &jwt, all, ADMIT_READ, text("/a/b"), NOW) == WHY_OK);
+	CHECK(!jwt.once && admit_take(&admit, &jwt) == WHY_OK && admit.used.n == 0);
+	CHECK(admit_expiry_ms(&admit, &jwt, NOW) == 10000);
+	CHECK(admit_token(&admit, &jwt, all, ADMIT_READ, text("/b"), NOW) == WHY_SUBJECT_DENIED);
+	CHECK(admit_token(&admit, &jwt, all, ADMIT_PUBLISH, text("/a/b"), NOW) == WHY_OK);
+	CHECK(admit_token(&admit, &jwt, all, ADMIT_PUBLISH, text("/a/b/c"), NOW) ==
+	    WHY_SUBJECT_DENIED);
+	CHECK(covers(GRANT_SUB, "/a/*") && covers(GRANT_SUB, "/a/+/c") && !covers(GRANT_SUB, "/*"));
+	CHECK(covers(GRANT_PUB, "/a/+") && !covers(GRANT_PUB, "/a/*") && !covers(GRANT_PUB, "/"));
+	CHECK(ask(token("{'exp':1700000010}"), NOW) == WHY_SUBJECT_DENIED);	/* "/" is beyond it */
+
+	/* A ceiling gives nothing that the token does not. */
+	CHECK(admit_token(&admit, &jwt, token("{'exp':1700000010,'permissions':{'sub':['/a/x']}}"),
+	    ADMIT_SESSION, text(NULL), NOW) == WHY_OK);
+	CHECK(covers(GRANT_SUB, "/a/x") && !covers(GRANT_SUB, "/a/y") && !covers(GRANT_PUB, "/a/x"));
 }
 
 /* A token that is refused leaves no trace, whatever it was refused for. */
@@ -185,7 +256,7 @@ static void order(void)
 	CHECK(enter(fresh, NOW) == WHY_RING_FULL);
 	admit.used.since_ms = NOW;
 	CHECK(enter(t, NOW) == WHY_ISSUED_BEFORE_START);
-	CHECK(admit_token(&admit, &jwt, t, text("/x"), NOW) == WHY_SUBJECT_DENIED);
+	CHECK(admit_token(&admit, &jwt, t, ADMIT_READ, text("/x"), NOW) == WHY_SUBJECT_DENIED);
 	CHECK(ask(text(NULL), NOW) == WHY_TOKEN_MISSING);
 	CHECK(admit.used.n == 1);
 }
@@ -262,69 +333,46 @@ static void full(void)
 	CHECK(admit.used.n > 0 && admit.used.n < 100);
 }
 
-/* A session ends after so long; the token's end counts with many, or --enforce-expiry. */
-static void life(void)
+/* The token's end counts with many, or --enforce-expiry. */
+static void expiry(void)
 {
 	enum { OPEN = 1, ONCE = 2, ENFORCE = 4 };
-	static const struct {
-		int64_t session_ms, exp_ms, leeway_ms, want;
-		enum why why;
-		int how;
-	} rows[] = {
-		{ INT64_MAX, NOW + 10, 0, INT64_MAX, 0, ONCE },
-		{ 500, NOW + 10, 0, 500, WHY_SESSION_ENDED, ONCE },
-		{ INT64_MAX, NOW + 10, 0, 10, WHY_TOKEN_EXPIRED, ONCE | ENFORCE },
-		{ INT64_MAX, NOW + 10, 0, 10, WHY_TOKEN_EXPIRED, 0 },
-		{ INT64_MAX, NOW + 10, 0, 10, WHY_TOKEN_EXPIRED, ENFORCE },
-		{ INT64_MAX, NOW + 10, 25, 35, WHY_TOKEN_EXPIRED, ENFORCE },
-		{ 500, NOW + 10, 0, 10, WHY_TOKEN_EXPIRED, 0 },
-		{ 500, NOW + 501, 0, 500, WHY_SESSION_ENDED, 0 },
-		{ 500, NOW + 499, 0, 499, WHY_TOKEN_EXPIRED, ONCE | ENFORCE },
-		{ 500, NOW + 499, 10, 500, WHY_SESSION_ENDED, ONCE | ENFORCE },
-		{ 1, NOW + 3600000, 0, 1, WHY_SESSION_ENDED, ONCE | ENFORCE },
-		{ INT64_MAX, INT64_MAX, 0, INT64_MAX - NOW, WHY_TOKEN_EXPIRED, ENFORCE },
-		{ INT64_MAX, INT64_MAX, 1, INT64_MAX, 0, ENFORCE },
-		{ 500, INT64_MAX, 5000, 500, WHY_SESSION_ENDED, 0 },
-		{ 500, INT64_MAX, INT64_MAX, 500, WHY_SESSION_ENDED, 0 },
-		{ INT64_MAX, INT64_MAX - 5000, 5000, INT64_MAX - NOW, WHY_TOKEN_EXPIRED, 0 },
-		{ 500, NOW + 10, 0, INT64_MAX, 0, OPEN },
-		{ 500, NOW + 10, 0, INT64_MAX, 0, OPEN | ENFORCE },
+	static const struct { int64_t exp_ms, leeway_ms, want; int how; } rows[] = {
+		{ NOW + 10, 0, INT64_MAX, ONCE }, { NOW + 10, 0, 10, ONCE | ENFORCE },
+		{ NOW + 10, 0, 10, 0 }, { NOW + 10, 0, 10, ENFORCE }, { NOW + 10, 25, 35, ENFORCE },
+		{ INT64_MAX, 0, INT64_MAX - NOW, ENFORCE }, { INT64_MAX, 1, INT64_MAX, ENFORCE },
+		{ INT64_MAX, INT64_MAX, INT64_MAX, 0 },
+		{ INT64_MAX - 5000, 5000, INT64_MAX - NOW, 0 },
+		{ NOW + 10, 0, INT64_MAX, OPEN }, { NOW + 10, 0, INT64_MAX, OPEN | ENFORCE },
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-		enum why why = WHY_COUNT;
-
 		begin(1);
 		admit.open = rows[i].how & OPEN;
-		admit.once = rows[i].how & ONCE;
 		admit.enforce_expiry = rows[i].how & ENFORCE;
 		admit.policy.leeway_ms = rows[i].leeway_ms;
-		jwt = (struct jwt){ .exp_ms = rows[i].exp_ms, .iat_ms = INT64_MAX,
-			.session_ms = rows[i].session_ms };
-		const int64_t left = admit_life_ms(&admit, &jwt, NOW, &why);
-
-		if (!CHECK(left == rows[i].want && (left == INT64_MAX || why == rows[i].why)))
+		jwt.exp_ms = rows[i].exp_ms;
+		jwt.once = rows[i].how & ONCE;
+		if (!CHECK(admit_expiry_ms(&admit, &jwt, NOW) == rows[i].want))
 			printf("\trow %zu\n", i);
 	}
 }
 
 /* The same from tokens: the end is when jwt_check would say expired. */
-static void life_of_a_token(void)
+static void expiry_of_a_token(void)
 {
-	enum why why;
-
 	begin(4);
 	admit.enforce_expiry = true;
 	admit.policy.leeway_ms = 2000;
 	CHECK(ask(token("{'exp':1700000010.5}"), NOW) == WHY_OK);
-	CHECK(admit_life_ms(&admit, &jwt, NOW, &why) == 12500 && why == WHY_TOKEN_EXPIRED);
+	CHECK(admit_expiry_ms(&admit, &jwt, NOW) == 12500);
 	CHECK(ask(token("{'exp':1700000010.5}"), NOW + 12499) == WHY_OK);
 	CHECK(ask(token("{'exp':1700000010.5}"), NOW + 12500) == WHY_TOKEN_EXPIRED);
 	CHECK(ask(token("{'exp':1700000010,'session':0.25}"), NOW) == WHY_OK);
-	CHECK(admit_life_ms(&admit, &jwt, NOW, &why) == 250 && why == WHY_SESSION_ENDED);
+	CHECK(admit_expiry_ms(&admit, &jwt, NOW) == 12000 && jwt.session_ms == 250);
 	CHECK(ask(token("{'exp':1e300,'session':1e300}"), NOW) == WHY_OK);
-	CHECK(admit_life_ms(&admit, &jwt, NOW, &why) == INT64_MAX);
+	CHECK(admit_expiry_ms(&admit, &jwt, NOW) == INT64_MAX);
 }
 
-CHECK_MAIN(admit, RUN(origins) RUN(once) RUN(many) RUN(open_to_all) RUN(refused) RUN(order)
-    RUN(since) RUN(leeway) RUN(full) RUN(life) RUN(life_of_a_token))
+CHECK_MAIN(admit, RUN(origins) RUN(once) RUN(many) RUN(open_to_all) RUN(purposes) RUN(ceilings) RUN(refused) RUN(order)
+    RUN(since) RUN(leeway) RUN(full) RUN(expiry) RUN(expiry_of_a_token))

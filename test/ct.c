@@ -11,7 +11,8 @@
 int main(void)
 {
 	static const char input[] = "eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjE3MDAwMDAwMDB9";
-	struct keyring k = { .set = false };
+	static struct keyring k;
+	struct hmac_key h;
 	uint8_t secret[100], signature[SHA256_LEN];
 	enum why why[2];
 
@@ -21,11 +22,12 @@ int main(void)
 		memset(secret, 'k', n);
 		VALGRIND_MAKE_MEM_UNDEFINED(secret, n);
 		key_set_secret(&k, secret, n);
-		hmac_sign(&k.hmac, input, sizeof input - 1, signature);
+		hmac_key_init(&h, secret, n);
+		hmac_sign(&h, input, sizeof input - 1, signature);
 		VALGRIND_MAKE_MEM_DEFINED(signature, sizeof signature);
-		why[0] = key_verify(&k, input, sizeof input - 1, signature, sizeof signature);
+		why[0] = key_verify(&k, 0, input, sizeof input - 1, signature, sizeof signature);
 		signature[31] ^= 1;
-		why[1] = key_verify(&k, input, sizeof input - 1, signature, sizeof signature);
+		why[1] = key_verify(&k, 0, input, sizeof input - 1, signature, sizeof signature);
 		VALGRIND_MAKE_MEM_DEFINED(why, sizeof why);
 		if (why[0] != WHY_OK || why[1] != WHY_SIGNATURE_INVALID)
 			return 1;

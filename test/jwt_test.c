@@ -23,12 +23,17 @@ static void defaults(void)
 	now_ms = NOW;
 }
 
+/* Is it good to read the subject? */
 static enum why check_token(const char *token, size_t n)
 {
 	const size_t sn = strlen(subject);
+	const enum why why = jwt_check(&jwt, (const char *)guard(0, token, n), n, &policy, &keys,
+	    now_ms);
 
-	return jwt_check(&jwt, (const char *)guard(0, token, n), n, &policy, &keys,
-	    guard(1, subject, sn), sn, now_ms);
+	if (why != WHY_OK)
+		return why;
+	return grants_cover(jwt.grants.s, jwt.grants.n, GRANT_SUB, guard(1, subject, sn), sn) ?
+	    WHY_OK : WHY_SUBJECT_DENIED;
 }
 
 static size_t put_part(char *out, const char *json)
@@ -864,57 +869,63 @@ static void digests(void)
 	CHECK(memcmp(jwt.digest, first, SHA256_LEN) != 0);
 }
 
-static void keyrings(void)
+/* Who a renewal must be for: the same iss and sub, present or not. */
+static void who(void)
 {
-	struct keyring a = { .set = false }, b = { .set = false };
-
-	CHECK(key_same(&a, &b));
-	key_set_secret(&a, (const uint8_t *)"secret", 6);
-	CHECK(!key_same(&a, &b) && key_same(&a, &a));
-	key_set_secret(&b, (const uint8_t *)"secreu", 6);
-	CHECK(!key_same(&a, &b));
-	key_set_secret(&b, (const uint8_t *)"secret", 6);
-	CHECK(key_same(&a, &b));
-	key_wipe(&a);
-	key_wipe(&b);
-	CHECK(key_same(&a, &b) && memcmp(&a, &b, sizeof a) == 0);
-	for (size_t i = 0; i < sizeof a; i++)
-		CHECK(((const uint8_t *)&a)[i] == 0);
-}
-
-/* The key fixes the algorithm. One that nobody knows is refused before a key is looked for. */
-static void key_picks(void)
-{
-	static const struct { const char *alg; enum why unset, set; } rows[] = {
-		{ "HS256", WHY_KEY_UNKNOWN, WHY_OK },
-		{ "HS384", WHY_KEY_UNKNOWN, WHY_ALG_NOT_ALLOWED },
-		{ "HS512", WHY_KEY_UNKNOWN, WHY_ALG_NOT_ALLOWED },
-		{ "RS256", WHY_KEY_UNKNOWN, WHY_ALG_NOT_ALLOWED },
-		{ "RS384", WHY_KEY_UNKNOWN, WHY_ALG_NOT_ALLOWED },
-		{ "RS512", WHY_KEY_UNKNOWN, WHY_ALG_NOT_ALLOWED },
-		{ "ES256", WHY_KEY_UNKNOWN, WHY_ALG_NOT_ALLOWED },
-		{ "ES384", WHY_KEY_UNKNOWN, WHY_ALG_NOT_ALLOWED },
-		{ "ES512", WHY_KEY_UNKNOWN, WHY_ALG_NOT_ALLOWED },
-		{ "", WHY_ALG_NOT_ALLOWED, WHY_ALG_NOT_ALLOWED },
-		{ "none", WHY_ALG_NOT_ALLOWED, WHY_ALG_NOT_ALLOWED },
-		{ "HS25", WHY_ALG_NOT_ALLOWED, WHY_ALG_NOT_ALLOWED },
-		{ "HS2566", WHY_ALG_NOT_ALLOWED, WHY_ALG_NOT_ALLOWED },
-		{ "HS128", WHY_ALG_NOT_ALLOWED, WHY_ALG_NOT_ALLOWED },
-		{ "hs256", WHY_ALG_NOT_ALLOWED, WHY_ALG_NOT_ALLOWED },
-		{ "XS256", WHY_ALG_NOT_ALLOWED, WHY_ALG_NOT_ALLOWED },
-		{ "HT256", WHY_ALG_NOT_ALLOWED, WHY_ALG_NOT_ALLOWED },
-		{ "EdDSA", WHY_ALG_NOT_ALLOWED, WHY_ALG_NOT_ALLOWED },
+	static const char *const rows[] = {
+		"'x':1", "'sub':''", "'iss':''", "'sub':'','iss':''", "'sub':'a'", "'iss':'a'",
+		"'sub':'a','iss':'a'", "'sub':'a','iss':'b'", "'sub':'b','iss':'a'", "'sub':'ab'",
+		"'sub':'a\\u0000'",
 	};
-	const struct keyring none = { .set = false };
+	uint8_t seen[sizeof rows / sizeof *rows][sizeof jwt.who];
+	char payload[700];
 
 	defaults();
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-		const size_t n = strlen(rows[i].alg);
-		const uint8_t *alg = guard(0, rows[i].alg, n);
+		snprintf(payload, sizeof payload, "{" EXP ",%s}", rows[i]);
+		CHECK(check(HS256, payload) == WHY_OK);
+		memcpy(seen[i], jwt.who, sizeof jwt.who);
+		for (size_t k = 0; k < i; k++)
+			CHECK(memcmp(seen[i], seen[k], sizeof jwt.who) != 0);
+	}
+	CHECK(check(HS256, "{'iss':'\\u0061','z':0,'sub':'b','exp':1700000011,'jti':'2'}") == WHY_OK);
+	CHECK(check(HS256, "{" EXP ",'sub':'b','iss':'a'}") == WHY_OK);
+	CHECK_BYTES(jwt.who, seen[8], sizeof jwt.who);
 
-		if (!CHECK(key_pick(&none, alg, n) == rows[i].unset) ||
-		    !CHECK(key_pick(&keys, alg, n) == rows[i].set))
-			printf("\t%s\n", rows[i].alg);
+	/* However long. */
+	snprintf(payload, sizeof payload, "{" EXP ",'sub':'%0*d1'}", 500, 0);
+	CHECK(check(HS256, payload) == WHY_OK);
+	memcpy(seen[0], jwt.who, sizeof jwt.who);
+	snprintf(payload, sizeof payload, "{" EXP ",'sub':'%0*d2'}", 500, 0);
+	CHECK(check(HS256, payload) == WHY_OK && memcmp(seen[0], jwt.who, sizeof jwt.who) != 0);
+}
+
+/* What a key says of its tokens goes before the policy. */
+static void key_says(void)
+{
+	static const struct { const char *issuer, *iss; enum key_use use; bool once; enum why want; }
+	rows[] = {
+		{ NULL, "p", KEY_USE_UNSAID, true, WHY_OK }, { NULL, "k", 0, true, WHY_ISSUER_MISMATCH },
+		{ "k", "k", 0, true, WHY_OK }, { "k", "p", 0, true, WHY_ISSUER_MISMATCH },
+		{ "", "", 0, true, WHY_OK }, { "", "p", 0, true, WHY_ISSUER_MISMATCH },
+		{ NULL, "p", KEY_USE_MANY, false, WHY_OK }, { NULL, "p", KEY_USE_ONCE, true, WHY_OK },
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		char payload[64];
+
+		defaults();
+		key_wipe(&keys);
+		CHECK(key_add(&keys, &(struct key_spec){ .p = (const uint8_t *)SECRET,
+		    .n = strlen(SECRET), .issuer = rows[i].issuer, .token_use = rows[i].use }) == NULL);
+		policy.issuer = "p";
+		snprintf(payload, sizeof payload, "{" EXP ",'iss':'%s'}", rows[i].iss);
+		for (int once = 0; once <= 1; once++) {
+			policy.once = once;
+			CHECK(check(HS256, payload) == rows[i].want && jwt.key == 0);
+			CHECK(jwt.once == (rows[i].use == KEY_USE_UNSAID ? once : rows[i].once));
+		}
+		CHECK(check(HS256, "{" EXP "}") == WHY_ISSUER_MISMATCH);
 	}
 }
 
@@ -922,4 +933,4 @@ CHECK_MAIN(jwt, RUN(rfc7515_a1) RUN(made_elsewhere) RUN(order) RUN(headers)
     RUN(malformed_headers) RUN(payloads) RUN(many_members) RUN(expiry) RUN(not_before)
     RUN(lifetime) RUN(long_numbers) RUN(kept_times) RUN(audience) RUN(issuer) RUN(strings)
     RUN(permissions) RUN(pattern_length) RUN(forms) RUN(signature_forms) RUN(bit_flips)
-    RUN(longest) RUN(digests) RUN(keyrings) RUN(key_picks))
+    RUN(longest) RUN(digests) RUN(who) RUN(key_says))

@@ -224,5 +224,52 @@ static void matches(void)
 			printf("\t%s covers %s\n", rows[i].p, rows[i].s);
 }
 
+/* Pattern in pattern: p covers q if p matches all that q matches. Subjects of 8 characters have
+ * a segment more than any pattern of 6, and so tell them all apart. */
+static void all_short_covers(void)
+{
+	static char p[NAMES][NAME_LEN], s[NAMES][NAME_LEN];
+	const size_t np = all_valid(p, 6, "/ab+*", pattern);
+	const size_t ns = all_valid(s, 8, "/ab", subject);
+	size_t covered = 0;
+
+	for (size_t i = 0; i < np; i++) {
+		for (size_t k = 0; k < np; k++) {
+			bool want = true;
+
+			for (size_t m = 0; m < ns && want; m++)
+				want = !oracle_match(p[k], s[m]) || oracle_match(p[i], s[m]);
+			const bool got = subject_covers(guard(0, p[i], strlen(p[i])), strlen(p[i]),
+			    guard(1, p[k], strlen(p[k])), strlen(p[k]));
+
+			covered += want;
+			if (!CHECK(got == want) && check_bad <= CHECK_SHOWN)
+				printf("\t%s covers %s\n", p[i], p[k]);
+		}
+	}
+	CHECK(covered > np);
+}
+
+static void covers(void)
+{
+	static const struct { const char *p, *q; bool want; } rows[] = {
+		{ "/a/*", "/a", false }, { "/a/*", "/a/+", true }, { "/a/*", "/a/*", true },
+		{ "/a/*", "/a/+/*", true }, { "/a/*", "/a/+/b/+", true }, { "/*", "/", false },
+		{ "/+", "/*", false }, { "/+", "/+", true }, { "/+/*", "/*", false },
+		{ "/*", "/+/*", true }, { "/a/+", "/a/*", false }, { "/a", "/+", false },
+		{ "/a/+/c", "/a/+/c", true }, { "/a/+/c", "/a/b/c", true },
+		{ "/a/b/c", "/a/+/c", false }, { "/a/*", "/*", false }, { "/", "/", true },
+		{ "/+/b", "/a/+", false },
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		const size_t pn = strlen(rows[i].p), qn = strlen(rows[i].q);
+
+		if (!CHECK(subject_covers(guard(0, rows[i].p, pn), pn, guard(1, rows[i].q, qn), qn) ==
+		    rows[i].want))
+			printf("\t%s covers %s\n", rows[i].p, rows[i].q);
+	}
+}
+
 CHECK_MAIN(subject, RUN(validity) RUN(length) RUN(every_byte) RUN(all_short_names)
-    RUN(matches) RUN(all_short_matches))
+    RUN(matches) RUN(all_short_matches) RUN(covers) RUN(all_short_covers))

@@ -578,9 +578,12 @@ static void op(void)
 
 /* ---- a run ---- */
 
+#define SECRET "a secret of thirty-two bytes ..."
+
 static void token_make(char out[512], const char *payload)
 {
 	static const char head[] = "{\"alg\":\"HS256\"}";
+	struct hmac_key key;
 	uint8_t mac[SHA256_LEN];
 	size_t n = B64URL_LEN(sizeof head - 1);
 
@@ -588,7 +591,8 @@ static void token_make(char out[512], const char *payload)
 	out[n++] = '.';
 	b64url_encode(out + n, (const uint8_t *)payload, strlen(payload));
 	n += B64URL_LEN(strlen(payload));
-	hmac_sign(&admit.keys.hmac, out, n, mac);
+	hmac_key_init(&key, SECRET, strlen(SECRET));
+	hmac_sign(&key, out, n, mac);
 	out[n++] = '.';
 	b64url_encode(out + n, mac, sizeof mac);
 	out[n + B64URL_LEN(sizeof mac)] = '\0';
@@ -606,7 +610,7 @@ static void set_up(void)
 
 	signal(SIGPIPE, SIG_IGN);
 	log_init(LOG_ERROR);
-	key_set_secret(&admit.keys, (const uint8_t *)"a secret of thirty-two bytes ...", 32);
+	key_set_secret(&admit.keys, (const uint8_t *)SECRET, strlen(SECRET));
 	for (unsigned i = 0; i < TOKENS; i++)
 		token_make(tokens[i], payloads[i]);
 	listener = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -652,9 +656,10 @@ static void begin(void)
 	wide = false;
 	raised = c & 16 ? 1 << 20 : a & 64 ? 100 : 0;
 	admit.open = !(c & 32);
-	admit.once = c & 64;
+	
 	admit.enforce_expiry = c & 128;
-	admit.policy = (struct jwt_policy){ .max_ttl_ms = 3600000, .leeway_ms = a & 128 ? 1000 : 0 };
+	admit.policy = (struct jwt_policy){ .max_ttl_ms = 3600000, .leeway_ms = a & 128 ? 1000 : 0,
+		.once = c & 64 };
 	used_init(&admit.used, calloc(1, used_size(2)), 2, INT64_MIN);
 	memset(timers, 0, sizeof timers);
 	memset(wires, 0, sizeof wires);
