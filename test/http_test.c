@@ -63,7 +63,8 @@ static void sample_request(void)
 	struct http_req r;
 
 	CHECK(parse(&r, sample) == WHY_OK);
-	CHECK(r.method == HTTP_GET && r.minor && r.upgrade && !r.bearer && r.replay == -1);
+	CHECK(r.method == HTTP_GET && r.minor && r.upgrade && !r.bearer && !r.v1 && r.replay == -1);
+	CHECK(r.keep && r.length == -1 && !r.chunked && !r.expect && !r.events);
 	CHECK(is(r.path, "/chat") && is(r.key, KEY) && is(r.version, "13"));
 	CHECK(is(r.origin, "http://example.com") && is(r.token, NULL) && is(r.since, NULL));
 	CHECK(http_upgrade_check(&r) == WHY_OK);
@@ -469,28 +470,55 @@ static void subprotocol_case(void)
 	CHECK(get(&r, "/", "Sec-WebSocket-Protocol: Bearer, a\r\n") == OK && !r.bearer);
 }
 
-/* No body on a GET (contract: nor on an upgrade); a length is a number. */
+/* 6.1 to 6.3: one way to say where a body ends, and none on a GET or an upgrade. */
 static void bodies(void)
 {
-	static const struct { const char *method, *fields; enum why want; } rows[] = {
-		{ "GET", "Content-Length: 0\r\n", OK }, { "GET", "content-length:00\r\n", OK },
-		{ "GET", "Content-Length: 1\r\n", BAD }, { "GET", "Content-Length: 5\r\n", BAD },
-		{ "GET", "Content-Length:\r\n", BAD }, { "GET", "Content-Length: -1\r\n", BAD },
-		{ "GET", "Content-Length: +0\r\n", BAD }, { "GET", "Content-Length: 0x0\r\n", BAD },
-		{ "GET", "Content-Length: 0 0\r\n", BAD },
-		{ "GET", "Content-Length: 0, 5\r\n", BAD },
-		{ "GET", "Content-Length: 0\r\nContent-Length: 5\r\n", BAD },
-		{ "GET", "Content-Length: 5\r\nContent-Length: 0\r\n", BAD },
-		{ "GET", "Content-Length: 99999999999999999999999999\r\n", BAD },
-		{ "GET", "Transfer-Encoding: chunked\r\n", BAD },
-		{ "GET", "transfer-encoding: identity\r\n", BAD },
-		{ "GET", "Transfer-Encoding:\r\n", BAD },
-		{ "GET", "Content-Length: 0\r\nTransfer-Encoding: chunked\r\n", BAD },
-		{ "HEAD", "Content-Length: 1\r\n", BAD }, { "HEAD", "Content-Length: 0\r\n", OK },
-		{ "HEAD", "Transfer-Encoding: chunked\r\n", BAD },
-		{ "GET", UPGRADE "Content-Length: 1\r\n", BAD },
-		{ "POST", "Content-Length: 5\r\n", OK },	/* refused for its method */
-		{ "POST", "Content-Length: x\r\n", BAD },
+#define CL "Content-Length: "
+#define TE "Transfer-Encoding: "
+	static const struct {
+		const char *method, *fields;
+		enum why want;
+		int64_t length;
+		bool chunked;
+	} rows[] = {
+		{ "GET", "", OK, -1, false }, { "POST", "", OK, -1, false },
+		{ "GET", CL "0\r\n", OK, 0, false }, { "GET", "content-length:00\r\n", OK, 0, false },
+		{ "HEAD", CL "0\r\n", OK, 0, false }, { "OPTIONS", CL "0\r\n", OK, 0, false },
+		{ "POST", CL "0\r\n", OK, 0, false }, { "POST", CL "5\r\n", OK, 5, false },
+		{ "POST", "CONTENT-LENGTH: \t5 \r\n", OK, 5, false },
+		{ "POST", CL "0005\r\n", OK, 5, false },
+		{ "POST", CL "999999999999999999\r\n", OK, 999999999999999999, false },
+		{ "POST", TE "chunked\r\n", OK, -1, true }, { "POST", TE "CHUNKED \r\n", OK, -1, true },
+		{ "PUT", CL "5\r\n", OK, 5, false },		/* refused for its method */
+		{ "PUT", TE "chunked\r\n", OK, -1, true },
+		{ "post", CL "5\r\n", OK, 5, false },
+
+		{ "GET", CL "1\r\n", BAD, 0, 0 }, { "GET", CL "5\r\n", BAD, 0, 0 },
+		{ "HEAD", CL "1\r\n", BAD, 0, 0 }, { "OPTIONS", CL "1\r\n", BAD, 0, 0 },
+		{ "GET", TE "chunked\r\n", BAD, 0, 0 }, { "HEAD", TE "chunked\r\n", BAD, 0, 0 },
+		{ "OPTIONS", TE "chunked\r\n", BAD, 0, 0 },
+		{ "GET", UPGRADE CL "1\r\n", BAD, 0, 0 }, { "GET", UPGRADE TE "chunked\r\n", BAD, 0, 0 },
+		{ "POST", CL "\r\n", BAD, 0, 0 }, { "POST", CL "-1\r\n", BAD, 0, 0 },
+		{ "POST", CL "+5\r\n", BAD, 0, 0 }, { "POST", CL "0x5\r\n", BAD, 0, 0 },
+		{ "POST", CL "5 5\r\n", BAD, 0, 0 }, { "POST", CL "5, 5\r\n", BAD, 0, 0 },
+		{ "POST", CL "5,\r\n", BAD, 0, 0 }, { "POST", CL "5.0\r\n", BAD, 0, 0 },
+		{ "POST", CL "5;\r\n", BAD, 0, 0 }, { "POST", CL "\"5\"\r\n", BAD, 0, 0 },
+		{ "POST", CL "1000000000000000000\r\n", BAD, 0, 0 },
+		{ "POST", CL "99999999999999999999999999\r\n", BAD, 0, 0 },
+		{ "POST", CL "5\r\n" CL "5\r\n", BAD, 0, 0 }, { "POST", CL "5\r\n" CL "0\r\n", BAD, 0, 0 },
+		{ "GET", CL "0\r\n" CL "0\r\n", BAD, 0, 0 }, { "PUT", CL "0\r\n" CL "5\r\n", BAD, 0, 0 },
+		{ "POST", CL "x\r\n", BAD, 0, 0 }, { "PUT", CL "x\r\n", BAD, 0, 0 },
+		{ "POST", TE "\r\n", BAD, 0, 0 }, { "POST", TE "identity\r\n", BAD, 0, 0 },
+		{ "POST", TE "gzip, chunked\r\n", BAD, 0, 0 }, { "POST", TE "chunked, gzip\r\n", BAD, 0, 0 },
+		{ "POST", TE "chunked, chunked\r\n", BAD, 0, 0 }, { "POST", TE ", chunked\r\n", BAD, 0, 0 },
+		{ "POST", TE "chunked;q=1\r\n", BAD, 0, 0 }, { "POST", TE "xchunked\r\n", BAD, 0, 0 },
+		{ "POST", TE "\"chunked\"\r\n", BAD, 0, 0 }, { "POST", TE "chunked\xc2\xa0\r\n", BAD, 0, 0 },
+		{ "POST", TE "chunked\r\n" TE "chunked\r\n", BAD, 0, 0 },
+		{ "POST", TE "chunked\r\n" TE "identity\r\n", BAD, 0, 0 },
+		{ "POST", CL "5\r\n" TE "chunked\r\n", BAD, 0, 0 },
+		{ "POST", TE "chunked\r\n" CL "5\r\n", BAD, 0, 0 },
+		{ "POST", TE "chunked\r\n" CL "0\r\n", BAD, 0, 0 },
+		{ "PUT", TE "chunked\r\n" CL "0\r\n", BAD, 0, 0 },
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -499,8 +527,153 @@ static void bodies(void)
 
 		snprintf(req, sizeof req, "%s / HTTP/1.1\r\nHost: a\r\n%s\r\n", rows[i].method,
 		    rows[i].fields);
-		if (!CHECK(parse(&r, req) == rows[i].want))
+		const enum why why = parse(&r, req);
+
+		if (!CHECK(why == rows[i].want && (why != OK || (r.length == rows[i].length &&
+		    r.chunked == rows[i].chunked))))
 			printf("\t%s %s\n", rows[i].method, rows[i].fields);
+	}
+
+	struct http_req r;	/* 6.1: HTTP/1.0 knows no chunks */
+
+	CHECK(parse(&r, "POST / HTTP/1.0\r\n" TE "chunked\r\n\r\n") == BAD);
+	CHECK(parse(&r, "POST / HTTP/1.0\r\n" CL "5\r\n\r\n") == OK && r.length == 5 && !r.keep);
+	CHECK(parse(&r, "OPTIONS / HTTP/1.0\r\n\r\n") == OK && r.method == HTTP_OPTIONS && !r.keep);
+}
+
+/* RFC 9110 10.1.1: one expectation is known; without a body, or to HTTP/1.0, it says nothing. */
+static void expectations(void)
+{
+	static const struct { const char *line, *fields; enum why want; bool expect; } rows[] = {
+		{ "POST / HTTP/1.1", CL "5\r\nExpect: 100-continue\r\n", OK, true },
+		{ "POST / HTTP/1.1", "expect: 100-Continue \r\n" CL "5\r\n", OK, true },
+		{ "POST / HTTP/1.1", TE "chunked\r\nExpect: 100-continue\r\n", OK, true },
+		{ "POST / HTTP/1.1", CL "5\r\n", OK, false },
+		{ "POST / HTTP/1.1", CL "0\r\nExpect: 100-continue\r\n", OK, false },
+		{ "POST / HTTP/1.1", "Expect: 100-continue\r\n", OK, false },
+		{ "GET / HTTP/1.1", "Expect: 100-continue\r\n", OK, false },
+		{ "POST / HTTP/1.0", CL "5\r\nExpect: 100-continue\r\n", OK, false },
+		{ "POST / HTTP/1.1", CL "5\r\nExpect:\r\n", BAD, false },
+		{ "POST / HTTP/1.1", CL "5\r\nExpect: 100\r\n", BAD, false },
+		{ "POST / HTTP/1.1", CL "5\r\nExpect: 200-ok\r\n", BAD, false },
+		{ "POST / HTTP/1.1", CL "5\r\nExpect: 100-continue, x\r\n", BAD, false },
+		{ "GET / HTTP/1.1", "Expect: x\r\n", BAD, false },
+		{ "POST / HTTP/1.1", CL "5\r\nExpect: 100-continue\r\nExpect: 100-continue\r\n", BAD, false },
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		char req[256];
+		struct http_req r;
+
+		snprintf(req, sizeof req, "%s\r\nHost: a\r\n%s\r\n", rows[i].line, rows[i].fields);
+		const enum why why = parse(&r, req);
+
+		if (!CHECK(why == rows[i].want && (why != OK || r.expect == rows[i].expect)))
+			printf("\t%s %s\n", rows[i].line, rows[i].fields);
+	}
+}
+#undef CL
+#undef TE
+
+/* 9.3. */
+static void kept(void)
+{
+	static const struct { const char *line, *fields; bool keep; } rows[] = {
+		{ "GET / HTTP/1.1", "", true }, { "POST / HTTP/1.1", "", true },
+		{ "GET / HTTP/1.1", "Connection: keep-alive\r\n", true },
+		{ "GET / HTTP/1.1", "Connection: closed\r\n", true },
+		{ "GET / HTTP/1.1", "Connection: x, y\r\n", true },
+		{ "GET / HTTP/1.1", "Connection: close\r\n", false },
+		{ "GET / HTTP/1.1", "connection:CLOSE\r\n", false },
+		{ "GET / HTTP/1.1", "Connection: keep-alive, close\r\n", false },
+		{ "GET / HTTP/1.1", "Connection: close\r\nConnection: keep-alive\r\n", false },
+		{ "GET / HTTP/1.1", "Connection: x\r\nConnection:\tclose ,\r\n", false },
+		{ "GET / HTTP/1.0", "", false },
+		{ "GET / HTTP/1.0", "Connection: keep-alive\r\n", false },
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		char req[256];
+		struct http_req r;
+
+		snprintf(req, sizeof req, "%s\r\nHost: a\r\n%s\r\n", rows[i].line, rows[i].fields);
+		if (!CHECK(parse(&r, req) == OK && r.keep == rows[i].keep))
+			printf("\t%s %s\n", rows[i].line, rows[i].fields);
+	}
+}
+
+/* RFC 9110 12.5.1; what any client sends (all of them) asks for no events. */
+static void accepted(void)
+{
+	static const struct { const char *fields; bool want; } rows[] = {
+		{ "Accept: text/event-stream\r\n", true }, { "accept:TEXT/Event-Stream\r\n", true },
+		{ "Accept: text/html, text/event-stream\r\n", true },
+		{ "Accept: text/event-stream;q=0.9 , */*\r\n", true },
+		{ "Accept: text/event-stream ;charset=utf-8\r\n", true },
+		{ "Accept: */*\r\nAccept: text/event-stream\r\n", true },
+		{ "", false }, { "Accept: */*\r\n", false }, { "Accept: text/*\r\n", false },
+		{ "Accept:\r\n", false }, { "Accept: text/event-streams\r\n", false },
+		{ "Accept: x;text/event-stream\r\n", false }, { "Accept: text / event-stream\r\n", false },
+		{ "X-Accept: text/event-stream\r\n", false },
+		{ "Accept-Encoding: text/event-stream\r\n", false },
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct http_req r;
+
+		if (!CHECK(get(&r, "/", rows[i].fields) == OK && r.events == rows[i].want))
+			printf("\t%s\n", rows[i].fields);
+	}
+}
+
+/* What a browser saw last wins over what its URL says. */
+static void last_event(void)
+{
+	struct http_req r;
+
+	CHECK(get(&r, "/", "Last-Event-ID: 0f-17\r\n") == OK && is(r.since, "0f-17"));
+	CHECK(get(&r, "/?since=0f-1&t=a", "last-event-id:0f-17\r\n") == OK && is(r.since, "0f-17"));
+	CHECK(get(&r, "/?since=0f-1", "") == OK && is(r.since, "0f-1"));
+	CHECK(get(&r, "/", "Last-Event-ID:\r\n") == OK && is(r.since, ""));
+	CHECK(get(&r, "/", "Last-Event: 0f-17\r\n") == OK && is(r.since, NULL));
+	CHECK(get(&r, "/", "Last-Event-ID: 0f-17\r\nLast-Event-ID: 0f-17\r\n") == BAD);
+	CHECK(get(&r, "/?since=0f-1&since=0f-1", "Last-Event-ID: 0f-17\r\n") == BAD);
+}
+
+/* Beside a token, in any order. NULL: no token; "?": a bad request. */
+static void subprotocols(void)
+{
+#define P "Sec-WebSocket-Protocol: "
+	static const struct { const char *fields, *token; bool bearer, v1; } rows[] = {
+		{ P "sluice.v1\r\n", NULL, false, true }, { P "chat, sluice.v1\r\n", NULL, false, true },
+		{ P "sluice.v1, bearer, a\r\n", "a", true, true },
+		{ P "bearer, a, sluice.v1\r\n", "a", true, true },
+		{ P "bearer,a,x,sluice.v1,y\r\n", "a", true, true },
+		{ P "sluice.v1\r\n" P "bearer\r\n" P "a\r\n", "a", true, true },
+		{ P "bearer\r\nX: y\r\n" P "a\r\n" P "sluice.v1\r\n", "a", true, true },
+		{ "Authorization: Bearer a\r\n" P "sluice.v1\r\n", "a", false, true },
+		{ P "bearer, sluice.v1\r\n", "sluice.v1", true, false },	/* stands where a token does */
+		{ P "bearer, sluice.v1, sluice.v1\r\n", "sluice.v1", true, true },
+		{ P "Sluice.v1\r\n", NULL, false, false }, { P "sluice.V1\r\n", NULL, false, false },
+		{ P "sluice.v10\r\n", NULL, false, false }, { P "sluice.v\r\n", NULL, false, false },
+		{ P "sluice_v1\r\n", NULL, false, false }, { "X: sluice.v1\r\n", NULL, false, false },
+		{ P "sluice.v1, sluice.v1\r\n", "?", false, false },
+		{ P "sluice.v1\r\n" P "sluice.v1\r\n", "?", false, false },
+		{ P "sluice.v1, bearer, a, sluice.v1\r\n", "?", false, false },
+		{ P "sluice.v1, bearer, a, bearer, b\r\n", "?", false, false },
+		{ P "sluice.v1; x\r\n", "?", false, false },
+	};
+#undef P
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct http_req r;
+		const enum why why = get(&r, "/", rows[i].fields);
+		const bool ok = rows[i].token && *rows[i].token == '?' ? why == BAD :
+		    why == OK && is(r.token, rows[i].token) && r.bearer == rows[i].bearer &&
+		    r.v1 == rows[i].v1;
+
+		if (!CHECK(ok))
+			printf("\t%s\n", rows[i].fields);
 	}
 }
 
@@ -799,11 +972,31 @@ static void challenge_of(char want[160], enum why why, bool given)
 		    error, why_text(why));
 }
 
-static void check_refusal(enum why why, bool given)
+/* The longest that is given, and one that is not. */
+static struct span origin_of(size_t n)
+{
+	static char s[HTTP_ORIGIN_MAX + 1];
+
+	memset(s, 'a', sizeof s);
+	memcpy(s, "https://", 8);
+	return (struct span){ s, n };
+}
+
+static void check_cors(const char *out, struct span origin)
+{
+	const struct span got = reply_field(out, "Access-Control-Allow-Origin");
+	const bool none_due = origin.n == 0 || origin.n > 255;
+
+	CHECK(none_due ? got.n == 0 : got.n == origin.n && memcmp(got.p, origin.p, got.n) == 0);
+	CHECK(is(reply_field(out, "Vary"), none_due ? "" : "Origin"));
+	CHECK(reply_field(out, "Access-Control-Allow-Credentials").n == 0);
+}
+
+static void check_refusal(enum why why, bool given, struct span origin)
 {
 	char *room = (char *)guard(0, NULL, HTTP_REPLY_MAX), want[160], line[80];
 	const int status = why_http(why);
-	const char *out = reply_string(room, http_refusal(room, why, given, none));
+	const char *out = reply_string(room, http_refusal(room, why, given, origin));
 	const char *body = reply_body(out);
 
 	snprintf(line, sizeof line, "HTTP/1.1 %d %s\r\n", status, why_text(why));
@@ -816,7 +1009,8 @@ static void check_refusal(enum why why, bool given)
 	challenge_of(want, why, given);
 	if (!CHECK(is(reply_field(out, "WWW-Authenticate"), want)))
 		printf("\t%s\n", why_text(why));
-	CHECK((reply_field(out, "Allow").n > 0) == (status == 405));	/* RFC 9110 15.5.6 */
+	check_cors(out, origin);
+	CHECK(is(reply_field(out, "Allow"), status == 405 ? "GET, HEAD, POST, OPTIONS" : ""));
 	CHECK(is(reply_field(out, "Upgrade"), status == 426 ? "websocket" : ""));
 	CHECK(is(reply_field(out, "Sec-WebSocket-Version"), status == 426 ? "13" : ""));
 	CHECK(is(reply_field(out, "Connection"), status == 426 ? "Upgrade, close" : "close"));
@@ -830,8 +1024,11 @@ static void refusals(void)
 	for (unsigned why = 0; why < WHY_COUNT; why++) {
 		if (why_http(why) < 400)
 			continue;		/* of a connection that was let in */
-		check_refusal(why, false);
-		check_refusal(why, true);
+		check_refusal(why, false, none);
+		check_refusal(why, true, none);
+		check_refusal(why, false, (struct span){ "https://example.org", 19 });
+		check_refusal(why, true, origin_of(255));
+		check_refusal(why, true, origin_of(256));
 		done++;
 	}
 	CHECK(done > 25);
@@ -895,23 +1092,78 @@ static void switch_reply(void)
 {
 	const char *accept = (char *)guard(1, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", WS_ACCEPT_LEN);
 
-	for (int bearer = 0; bearer <= 1; bearer++) {
+	static const char *const protocols[] = { NULL, "bearer", "sluice.v1" };
+
+	for (size_t i = 0; i < 3; i++) {
 		char *room = (char *)guard(0, NULL, HTTP_REPLY_MAX);
-		const char *out = reply_string(room, http_switch(room, accept, bearer ? "bearer" : NULL));
+		const char *out = reply_string(room, http_switch(room, accept, protocols[i]));
 
 		CHECK(*reply_body(out) == '\0');
 		CHECK(strncmp(out, "HTTP/1.1 101 ", 13) == 0);
 		CHECK(is(reply_field(out, "Upgrade"), "websocket"));
 		CHECK(is(reply_field(out, "Connection"), "Upgrade"));
 		CHECK(is(reply_field(out, "Sec-WebSocket-Accept"), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
-		CHECK(is(reply_field(out, "Sec-WebSocket-Protocol"), bearer ? "bearer" : ""));
+		CHECK(is(reply_field(out, "Sec-WebSocket-Protocol"), protocols[i] ? protocols[i] : ""));
 		CHECK(reply_field(out, "Sec-WebSocket-Extensions").n == 0);
 		CHECK(reply_field(out, "Content-Length").n == 0);	/* RFC 9110 8.6 */
 	}
+}
+
+/* WHATWG HTML 9.2; it ends with the connection. */
+static void events_reply(void)
+{
+	char *room = (char *)guard(0, NULL, HTTP_REPLY_MAX);
+
+	for (size_t n = 0; n <= 256; n++) {
+		const char *out = reply_string(room, http_events(room, origin_of(n)));
+
+		CHECK(strncmp(out, "HTTP/1.1 200 OK\r\n", 17) == 0);
+		CHECK(strcmp(reply_body(out), "retry: 3000\n\n") == 0);
+		CHECK(is(reply_field(out, "Content-Type"), "text/event-stream"));
+		CHECK(is(reply_field(out, "Cache-Control"), "no-store"));
+		CHECK(is(reply_field(out, "X-Accel-Buffering"), "no"));
+		CHECK(is(reply_field(out, "Connection"), "close"));
+		CHECK(reply_field(out, "Content-Length").n + reply_field(out, "Transfer-Encoding").n == 0);
+		check_cors(out, origin_of(n));
+	}
+}
+
+/* RFC 9110 8.6 and 15.3.5: nothing follows, and nothing says that it would. */
+static void check_no_content(const char *out, bool keep, struct span origin)
+{
+	CHECK(strncmp(out, "HTTP/1.1 204 No Content\r\n", 25) == 0);
+	CHECK(*reply_body(out) == '\0');
+	CHECK(is(reply_field(out, "Connection"), keep ? "" : "close"));
+	CHECK(reply_field(out, "Content-Length").n + reply_field(out, "Transfer-Encoding").n == 0);
+	check_cors(out, origin);
+}
+
+static void no_content_replies(void)
+{
+	char *room = (char *)guard(0, NULL, HTTP_REPLY_MAX);
+
+	for (int keep = 0; keep <= 1; keep++) {
+		for (size_t n = 0; n <= 256; n += 51) {
+			const struct span origin = origin_of(n);
+			const char *out = reply_string(room, http_posted(room, keep, origin));
+
+			check_no_content(out, keep, origin);
+			CHECK(reply_field(out, "Access-Control-Allow-Methods").n == 0);
+			out = reply_string(room, http_preflight(room, keep, origin));
+			check_no_content(out, keep, origin);
+			CHECK(is(reply_field(out, "Access-Control-Allow-Methods"), "GET, POST"));
+			CHECK(is(reply_field(out, "Access-Control-Allow-Headers"),
+			    "Authorization, Content-Type, Last-Event-ID, Cache-Control"));
+			CHECK(is(reply_field(out, "Access-Control-Max-Age"), "86400"));
+		}
+	}
+	CHECK(strcmp(HTTP_CONTINUE, "HTTP/1.1 100 Continue\r\n\r\n") == 0);
 }
 
 CHECK_MAIN(http, RUN(sample_request) RUN(splits) RUN(bytes_of_a_head) RUN(bytes_of_a_name)
     RUN(bytes_of_a_target) RUN(head_size) RUN(line_ends) RUN(request_lines) RUN(hosts)
     RUN(paths) RUN(queries) RUN(tokens) RUN(subprotocol_case) RUN(bodies) RUN(upgrade_fields)
     RUN(upgrade_checks) RUN(single_fields) RUN(origins) RUN(subdomains) RUN(hostile_origins)
-    RUN(origin_patterns) RUN(refusals) RUN(statuses) RUN(page_reply) RUN(switch_reply))
+    RUN(origin_patterns) RUN(refusals) RUN(statuses) RUN(page_reply) RUN(switch_reply)
+    RUN(expectations) RUN(kept) RUN(accepted) RUN(last_event) RUN(subprotocols) RUN(events_reply)
+    RUN(no_content_replies))
