@@ -104,15 +104,15 @@ enum body_result body_read(struct body *b, const uint8_t *in, size_t n, size_t *
 {
 	size_t i = 0;
 
-	if (b->left > cap - *len)
-		b->state = ST_BIG;
-	while (i < n && b->state < ST_DONE) {
+	for (;;) {
+		if (b->state < ST_DONE && b->left > cap - *len)
+			b->state = ST_BIG;
+		if (i == n || b->state >= ST_DONE)
+			break;
 		if (b->state == ST_DATA || b->state == ST_CHUNK)
 			i += take_data(b, in + i, n - i, out, len);
 		else
 			b->state = take(b, in[i++]);
-		if (b->state < ST_DONE && b->left > cap - *len)
-			b->state = ST_BIG;
 	}
 	*used = i;
 	return b->state == ST_DONE ? BODY_DONE : b->state == ST_BAD ? BODY_BAD :
