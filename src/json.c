@@ -202,16 +202,21 @@ static bool string(struct json *j)
 {
 	const uint8_t *p = j->p;
 
-	while (p < j->end && *p != '"') {
+	for (;;) {
 		uint32_t code;
-		const size_t n = *p == '\\' ? escape(p, j->end, &code) : *p >= 0x20;
+
+		while (p < j->end && *p >= 0x20 && *p != '"' && *p != '\\')
+			p++;
+		if (p == j->end || *p < 0x20)
+			return false;
+		if (*p == '"')
+			break;
+		const size_t n = escape(p, j->end, &code);
 
 		if (n == 0)
 			return false;
 		p += n;
 	}
-	if (p == j->end)
-		return false;
 	j->text = j->p;
 	j->len = (size_t)(p - j->p);
 	j->p = p + 1;
@@ -380,17 +385,31 @@ bool json_is(const struct json *j, const char *s)
 	return c < 0 && *s == '\0';
 }
 
+/* Never behind what is still to be read, so that out may be the text. */
 bool json_string(const struct json *j, uint8_t *out, size_t cap, size_t *n)
 {
-	struct plain s;
+	const uint8_t *p = j->text, *const end = p + j->len;
 	size_t o = 0;
-	int c;
 
-	plain_init(&s, j->text, j->len);
-	while ((c = plain_next(&s)) >= 0) {
-		if (o == cap)
+	while (p < end) {
+		const uint8_t *const from = p, *at = memchr(p, '\\', (size_t)(end - p));
+		size_t len = (size_t)((at ? at : end) - p);
+		uint8_t utf8[4];
+		uint32_t code;
+
+		p += len;
+		if (len > cap - o)
 			return false;
-		out[o++] = (uint8_t)c;
+		memmove(out + o, from, len);
+		o += len;
+		if (p == end)
+			break;
+		p += escape(p, end, &code);
+		len = utf8_put(utf8, code);
+		if (len > cap - o)
+			return false;
+		memcpy(out + o, utf8, len);
+		o += len;
 	}
 	*n = o;
 	return true;

@@ -47,8 +47,8 @@ bool json_skip(struct json *j, enum json_event e);
 /* The current name or string, unescaped, is s. */
 bool json_is(const struct json *j, const char *s);
 
-/* Unescape the current name or string into out; it is never longer than len.
- * False if it does not fit in cap; *n is its length. It may hold NULs. */
+/* Unescape the current name or string into out, which may be the text itself: it is never
+ * longer than len. False if it does not fit in cap; *n is its length. It may hold NULs. */
 bool json_string(const struct json *j, uint8_t *out, size_t cap, size_t *n);
 
 /* The current number times 1000, rounded up (towards plus infinity) or down to a whole number
