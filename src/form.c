@@ -139,7 +139,10 @@ static uint8_t *put_lines(uint8_t *out, const uint8_t *p, size_t n)
 			continue;
 		}
 		p += c == '\r' && end - p > 1 && p[1] == '\n' ? 2 : 1;
-		out = c == '\r' || c == '\n' ? put(out, SSE_DATA, sizeof SSE_DATA - 1) : put(out, &c, 1);
+		if (c == '\r' || c == '\n')
+			out = put(out, SSE_DATA, sizeof SSE_DATA - 1);
+		else
+			*out++ = c;
 	}
 	return out;
 }

@@ -110,9 +110,12 @@ static bool percent_decode(struct span *s, char *p, const char *deny)
 		char c = p[i];
 
 		if (c == '%') {
-			if (s->n - i < 3 || http_hex((uint8_t)p[i + 1]) < 0 || http_hex((uint8_t)p[i + 2]) < 0)
+			const int high = s->n - i < 3 ? -1 : http_hex((uint8_t)p[i + 1]);
+			const int low = high < 0 ? -1 : http_hex((uint8_t)p[i + 2]);
+
+			if (low < 0)
 				return false;
-			c = (char)(http_hex((uint8_t)p[i + 1]) << 4 | http_hex((uint8_t)p[i + 2]));
+			c = (char)(high << 4 | low);
 			if (!c || strchr(deny, c))
 				return false;
 			i += 2;
@@ -600,10 +603,11 @@ size_t http_posted(char out[HTTP_REPLY_MAX], bool keep, struct span origin)
 	return no_content(out, keep, origin, "");
 }
 
-/* What curl and EventSource send; of the token a browser asks first. */
+/* The fields that a token, a body and the libraries for events bring along. */
 size_t http_preflight(char out[HTTP_REPLY_MAX], bool keep, struct span origin)
 {
 	return no_content(out, keep, origin, "Access-Control-Allow-Methods: GET, POST\r\n"
-	    "Access-Control-Allow-Headers: Authorization, Content-Type, Last-Event-ID, Cache-Control\r\n"
+	    "Access-Control-Allow-Headers: Authorization, Content-Type, Last-Event-ID, "
+	    "Cache-Control\r\n"
 	    "Access-Control-Max-Age: 86400\r\n");
 }

@@ -101,8 +101,8 @@ void v1_read(struct v1_op *op, uint8_t *text, size_t n)
 #define WHY_ROOM(name, text, http, close) char name##_[sizeof text];
 union longest_why { WHY_LIST(WHY_ROOM) };
 
-_Static_assert(HEAD_LEN + sizeof "{'op':'error','id':,'subject':,'reason':''}" + V1_ID_MAX + QUOTED_MAX +
-    sizeof(union longest_why) <= V1_REPLY_MAX, "the longest reply fits");
+_Static_assert(HEAD_LEN + sizeof "{'op':'error','id':,'subject':,'reason':''}" + V1_ID_MAX +
+    QUOTED_MAX + sizeof(union longest_why) <= V1_REPLY_MAX, "the longest reply fits");
 
 static struct text begin(uint8_t *out, const char *op, struct span id)
 {

@@ -30,7 +30,8 @@ void v1_read(struct v1_op *op, uint8_t *text, size_t n);
 
 #define V1_REPLY_MAX 704u
 
-/* Whole text frames; each returns its length. An id or subject without a p is left out. */
+/* Whole text frames; each returns its length. An id or subject without a p is left out, and so is
+ * what is too long to be a subject. */
 size_t v1_ok(uint8_t out[V1_REPLY_MAX], struct span id);
 size_t v1_error(uint8_t out[V1_REPLY_MAX], struct span id, struct span subject, enum why why);
 size_t v1_ready(uint8_t out[V1_REPLY_MAX], struct span id, int64_t expires_s);	/* < 0: null */

@@ -105,7 +105,8 @@ static void chunks(void)
 		{ "7\r\n0\r\n\r\nGE\r\n0\r\n\r\n", "0\r\n\r\nGE" },
 		/* 7.1.1 */
 		{ "1;\r\na\r\n0;\r\n\r\n", "a" }, { "1;x\r\na\r\n0\r\n\r\n", "a" },
-		{ "1;x=y;z=\"a\\\" b\t\xe9\"\r\na\r\n0;x=y\r\n\r\n", "a" }, { "1; x\r\na\r\n0\r\n\r\n", "a" },
+		{ "1;x=y;z=\"a\\\" b\t\xe9\"\r\na\r\n0;x=y\r\n\r\n", "a" },
+		{ "1; x\r\na\r\n0\r\n\r\n", "a" },
 		/* 7.1.2 */
 		{ "0\r\nA: b\r\n\r\n", "" }, { "1\r\na\r\n0\r\nA:\r\nx-Y!: \t\xe9:b \r\n\r\n", "a" },
 		{ "0\r\nContent-Length: 5\r\nTransfer-Encoding: x\r\n\r\n", "" },
@@ -133,7 +134,8 @@ static void bad_chunks(void)
 		{ "x\r\n", 1 }, { "5 \r\n", 2 }, { "5\t\r\n", 2 }, { "5 ;x\r\n", 2 }, { "5,\r\n", 2 },
 		{ "5\n", 2 }, { "5\rh", 3 }, { "5\r\r\n", 3 }, { "5.0\r\n", 2 }, { "1_0\r\n", 2 },
 		{ ";x\r\n", 1 }, { "g\r\n", 1 }, { "/\r\n", 1 }, { ":\r\n", 1 }, { "@\r\n", 1 },
-		{ "`\r\n", 1 }, { "\xb5\r\n", 1 }, { "000000005\r\n", 9 }, { "0000000BA\r\n", 9 }, { "000000000\r\n", 9 },
+		{ "`\r\n", 1 }, { "\xb5\r\n", 1 }, { "000000005\r\n", 9 }, { "0000000BA\r\n", 9 },
+		{ "000000000\r\n", 9 },
 		{ "5;x\n", 4 }, { "5;x\ry", 5 }, { "5;\x01\r\n", 3 }, { "5;\x7f\r\n", 3 },
 		{ "1\r\nab\r\n", 5 }, { "1\r\na\n", 5 }, { "1\r\na0\r\n", 5 }, { "1\r\na\r0", 6 },
 		{ "1\r\na\r\n\r\n", 7 }, { "1\r\n\r\n\r\n", 5 },

@@ -78,9 +78,11 @@ static void refused(void)
 {
 	static const struct { const char *text, *id; } rows[] = {
 		{ "", NULL }, { " ", NULL }, { "x", NULL }, { "null", NULL }, { "1", NULL },
-		{ "\"op\"", NULL }, { "[]", NULL }, { "[{\"op\":\"sub\",\"subject\":\"/\",\"id\":1}]", NULL },
+		{ "\"op\"", NULL }, { "[]", NULL },
+		{ "[{\"op\":\"sub\",\"subject\":\"/\",\"id\":1}]", NULL },
 		{ "{}", NULL }, { "{\"id\":1}", "1" }, { "{\"op\":\"sub\"}", NULL },
-		{ "{\"op\":\"\",\"id\":1}", "1" }, { "{\"op\":\"SUB\",\"subject\":\"/\",\"id\":1}", "1" },
+		{ "{\"op\":\"\",\"id\":1}", "1" },
+		{ "{\"op\":\"SUB\",\"subject\":\"/\",\"id\":1}", "1" },
 		{ "{\"op\":\"subs\",\"subject\":\"/\",\"id\":1}", "1" },
 		{ "{\"op\":\"su\",\"subject\":\"/\",\"id\":1}", "1" },
 		{ "{\"op\":\"sub\\u0000\",\"subject\":\"/\",\"id\":1}", "1" },
@@ -90,8 +92,10 @@ static void refused(void)
 		{ "{\"op\":{\"op\":\"sub\"},\"subject\":\"/\",\"id\":1}", "1" },
 		{ "{\"op\":\"msg\",\"subject\":\"/\",\"data\":\"x\",\"id\":1}", "1" },
 		/* what the operation needs */
-		{ "{\"op\":\"auth\",\"id\":1}", "1" }, { "{\"op\":\"auth\",\"subject\":\"/\",\"id\":1}", "1" },
-		{ "{\"op\":\"sub\",\"id\":1}", "1" }, { "{\"op\":\"unsub\",\"token\":\"a\",\"id\":1}", "1" },
+		{ "{\"op\":\"auth\",\"id\":1}", "1" },
+		{ "{\"op\":\"auth\",\"subject\":\"/\",\"id\":1}", "1" },
+		{ "{\"op\":\"sub\",\"id\":1}", "1" },
+		{ "{\"op\":\"unsub\",\"token\":\"a\",\"id\":1}", "1" },
 		{ "{\"op\":\"pub\",\"id\":1,\"subject\":\"/\"}", "1" },
 		{ "{\"op\":\"pub\",\"id\":1,\"data\":\"/\"}", "1" },
 		/* types */
