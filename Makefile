@@ -42,6 +42,7 @@ BELOW_wheel  = wheel
 BELOW_cut    = cut
 BELOW_ring   = ring
 BELOW_hub    = hub ring subject utf8
+BELOW_subs   = $(BELOW_hub)
 BELOW_ws     = ws b64 sha1 utf8 why
 BELOW_http   = http text ws b64 sha1 utf8 why
 BELOW_body   = body $(BELOW_http)

@@ -847,6 +847,7 @@ enum hub_result hub_subscribe(struct hub *h, uint32_t id, const void *name, size
     const struct hub_replay *replay)
 {
 	const struct hub_reader *r = &h->reader[id];
+	const bool stuck = r->stuck;
 	uint64_t missed = 0;
 
 	assert(r->many && !hub_fresh(h));
@@ -866,6 +867,8 @@ enum hub_result hub_subscribe(struct hub *h, uint32_t id, const void *name, size
 
 	if (first != RING_NONE)
 		replay_start(h, sub, first);
+	if (stuck)				/* it may have had nothing in between */
+		hub_stick(h, id);
 	if (missed > 0)
 		miss(h, sub, missed);
 	return HUB_OK;
