@@ -414,7 +414,7 @@ static void next_deadline(struct conns *cs, struct conn *c)
 {
 	int64_t at_ms = cs->mono_ms + cs->config.ping_ms;
 
-	if (c->form == FORM_V1 && !c->warned && c->end_ms - EXPIRING_MS < at_ms)
+	if (c->form == FORM_V1 && !conn_session(cs, c)->warned && c->end_ms - EXPIRING_MS < at_ms)
 		at_ms = c->end_ms - EXPIRING_MS;
 	conn_deadline_set(cs, c, at_ms < c->end_ms ? at_ms : c->end_ms);
 }
@@ -435,10 +435,10 @@ void conn_expire(struct conns *cs, struct conn *c, const struct jwt *jwt)
 		if (jwt->session_ms != INT64_MAX)
 			s->session_ms = jwt->session_ms;
 		session_ms = later(s->start_ms, s->session_ms);
+		s->warned = false;
 	}
-	c->end_why = session_ms <= expiry_ms ? WHY_SESSION_ENDED : WHY_TOKEN_EXPIRED;
-	c->end_ms = session_ms <= expiry_ms ? session_ms : expiry_ms;
-	c->warned = false;
+	c->by_session = session_ms <= expiry_ms;
+	c->end_ms = c->by_session ? session_ms : expiry_ms;
 	next_deadline(cs, c);
 }
 
@@ -463,7 +463,9 @@ void conn_admit(struct conns *cs, struct conn *c, const struct jwt *jwt)
 
 static void expiring(struct conns *cs, struct conn *c)
 {
-	c->warned = c->warning = true;
+	struct session *s = conn_session(cs, c);
+
+	s->warned = s->warning = true;
 	next_deadline(cs, c);
 	conn_push(cs, c);
 }
@@ -485,10 +487,11 @@ static void open_deadline(struct conns *cs, struct conn *c)
 	const bool silent = (uint32_t)cs->mono_ms - c->heard_ms >= 2 * cs->config.ping_ms;
 
 	if (cs->mono_ms >= c->end_ms) {
-		conn_close(cs, c, c->end_why);
+		conn_close(cs, c, c->by_session ? WHY_SESSION_ENDED : WHY_TOKEN_EXPIRED);
 	} else if (silent && c->form != FORM_SSE) {	/* there TCP_USER_TIMEOUT tells */
 		conn_drop(cs, c, WHY_PING_TIMEOUT);
-	} else if (c->form == FORM_V1 && !c->warned && cs->mono_ms >= c->end_ms - EXPIRING_MS) {
+	} else if (c->form == FORM_V1 && !conn_session(cs, c)->warned &&
+	    cs->mono_ms >= c->end_ms - EXPIRING_MS) {
 		expiring(cs, c);
 	} else {
 		next_deadline(cs, c);

@@ -53,11 +53,11 @@ struct conn {
 	uint32_t next, prev;		/* pending list; next alone: free list, plus 1 */
 	uint32_t buf;			/* pending: what has come of a head or an auth, or CONN_NONE */
 	uint16_t head_len, head_seen;	/* bytes in buf; looked at, or taken */
-	uint8_t  state, why, end_why;	/* why: what ends it */
+	uint8_t  state, why;		/* why: what ends it */
 	uint8_t  in_len;		/* bytes of a frame not all here, in cold.in */
+	uint8_t  key;			/* of its token, in the keyring */
 	uint16_t out_len, out_off;	/* frames of its own that wait, in cold.out */
 	uint16_t code;			/* close code for the log */
-	uint8_t  key;			/* of its token, in the keyring */
 	uint8_t  form : 2;		/* enum form of what it gets; FORM_V1 from the upgrade on */
 	bool     admitted : 1;
 	bool     metrics : 1;		/* came in on --metrics */
@@ -68,15 +68,15 @@ struct conn {
 	bool     deaf : 1;		/* the peer broke the framing: input means nothing more */
 	bool     peer_closed : 1;	/* its close frame has come */
 	bool     publishes : 1;		/* raw: may publish its subject */
-	bool     warned : 1, warning : 1;	/* is told that it expires; is still to be told */
+	bool     by_session : 1;	/* end_ms is that of its session, not of its token */
 	bool     talking : 1;		/* a message of its own has begun, see cold.message */
 	bool     held : 1;		/* has a message buffer: cold.message.buf */
 	bool     stashed : 1;		/* that holds input not looked at yet, until there is room in out */
 	bool     starved : 1;		/* waits for a message buffer, unread */
 	uint32_t heard_ms, moved_ms;	/* last sign of life; last byte that its socket took */
+	struct conn_peer peer;
 	uint64_t left;			/* of a data frame's payload: still to come */
 	int64_t  end_ms;		/* OPEN: when it must end, monotonic */
-	struct conn_peer peer;
 };
 
 /* Frames of its own: one that was begun, a pong, a close, and for sluice.v1 two replies. */
@@ -103,6 +103,7 @@ struct session {
 	uint32_t grants, ngrants;	/* first block, plus 1; bytes */
 	int64_t  start_ms;		/* monotonic */
 	int64_t  session_ms;		/* its session claim, from then on */
+	bool     warned, warning;	/* is told that it expires; is still to be told */
 };
 
 /* Grants are kept in blocks, so that they cost what they are long. */

@@ -198,8 +198,8 @@ static bool put_notice(struct conns *cs, struct conn *c)
 
 	if (c->form != FORM_V1 || !c->joined || c->state != CONN_OPEN)
 		return false;
-	if (c->warning) {
-		c->warning = false;
+	if (conn_session(cs, c)->warning) {
+		conn_session(cs, c)->warning = false;
 		n = v1_expiring(out, (c->end_ms - cs->mono_ms + 999) / 1000);
 	} else if ((sub = hub_notice(&cs->hub, id)) != HUB_NONE) {
 		const struct hub_sub *s = &cs->hub.sub[sub];
