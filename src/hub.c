@@ -553,24 +553,24 @@ static void sub_remove(struct hub *h, uint32_t sub)
 	entry_release(h, s->entry);
 }
 
-/* Record i, which its name covers, was there before it and is among what was to be replayed. */
-static bool was_asked_for(const struct hub *h, const struct hub_sub *s, uint64_t i)
+/* It is one that counts at record i. */
+static bool counts(const struct hub *h, const struct hub_sub *s, uint64_t i)
 {
+	return !s->ended && i >= s->from && i != s->skip &&
+	    (s->replaying || i >= h->many[s->reader].until);
+}
+
+/* Record i, which its name covers, came after it or is among what was to be replayed. */
+static bool asked(const struct hub *h, const struct hub_sub *s, uint64_t i)
+{
+	if (i >= s->live)
+		return true;
 	const uint64_t number = number_at(h, i);
 
 	if (!of_pattern(h, s))
 		return number >= s->want;
 	return subject_at(h, i)->number - number < s->want ||
 	    number_before(h, i, s->live) - number < s->want;
-}
-
-/* It is to deliver record i, which its name covers. */
-static bool delivers(const struct hub *h, const struct hub_sub *s, uint64_t i)
-{
-	if (s->ended || i < s->from || i == s->skip ||
-	    (i < h->many[s->reader].until && !s->replaying))
-		return false;
-	return i >= s->live || was_asked_for(h, s, i);
 }
 
 static bool covers(const struct hub *h, const struct hub_sub *s, uint64_t i)
@@ -589,22 +589,27 @@ static uint32_t pattern_find(const struct hub *h, const struct hub_shape *p,
 	return shape_fits(p, t) ? hub_find(h, name, shape_name(name, p, t)) : HUB_NONE;
 }
 
-static uint32_t pattern_for(const struct hub *h, uint32_t id, uint64_t i)
+/* The first of n subscriptions of a list that is to deliver record i, or HUB_NONE. */
+static uint32_t pattern_of_list(const struct hub *h, enum hub_list list, uint32_t sub, uint32_t n,
+    uint64_t i)
 {
-	uint32_t s = h->many[id].subs, n = h->many[id].npatterns;
+	for (; n > 0; n--, sub = h->sub[sub].link[list].next) {
+		const struct hub_sub *s = &h->sub[sub];
 
-	if (n <= PATTERNS_FEW) {
-		for (; n > 0; n--, s = h->sub[s].own_next)
-			if (covers(h, &h->sub[s], i) && delivers(h, &h->sub[s], i))
-				return s;
-		return HUB_NONE;
+		if (counts(h, s, i) && covers(h, s, i) && asked(h, s, i))
+			return sub;
 	}
+	return HUB_NONE;
+}
+
+static uint32_t pattern_of_shape(const struct hub *h, uint32_t id, uint64_t i)
+{
 	for (uint64_t left = h->shapes; left; left &= left - 1) {
 		const struct hub_shape *p = &h->shape[__builtin_ctzll(left)];
 		const uint32_t entry = pattern_find(h, p, subject_at(h, i));
+		const uint32_t s = entry != HUB_NONE ? sub_find(h, id, entry) : HUB_NONE;
 
-		s = entry != HUB_NONE ? sub_find(h, id, entry) : HUB_NONE;
-		if (s != HUB_NONE && delivers(h, &h->sub[s], i))
+		if (s != HUB_NONE && counts(h, &h->sub[s], i) && asked(h, &h->sub[s], i))
 			return s;
 	}
 	return HUB_NONE;
@@ -618,10 +623,14 @@ static uint32_t sub_for(const struct hub *h, uint32_t id, uint64_t i)
 	if (m->nsubs > m->npatterns) {
 		const uint32_t s = sub_find(h, id, ring_at(&h->ring, i)->subject);
 
-		if (s != HUB_NONE && delivers(h, &h->sub[s], i))
+		if (s != HUB_NONE && counts(h, &h->sub[s], i) && asked(h, &h->sub[s], i))
 			return s;
 	}
-	return m->npatterns > 0 ? pattern_for(h, id, i) : HUB_NONE;
+	if (m->npatterns <= PATTERNS_FEW)
+		return pattern_of_list(h, HUB_OWN, m->subs, m->npatterns, i);
+	if (i < m->until && m->replaying <= PATTERNS_FEW)
+		return pattern_of_list(h, HUB_REPLAYING, m->replay, m->replaying, i);
+	return pattern_of_shape(h, id, i);
 }
 
 /* The first record from i on that the reader is to see, or RING_NONE; and by which subscription. */
@@ -766,7 +775,7 @@ static uint64_t promised(const struct hub *h, const struct hub_sub *s)
 		return i != RING_NONE && i == s->skip ? next_of(h, i) : i;
 	}
 	for (i = s->want ? h->ring.tail : h->ring.head; i < h->ring.head; i++)
-		if (i != s->skip && covers(h, s, i) && was_asked_for(h, s, i))
+		if (i != s->skip && covers(h, s, i) && asked(h, s, i))
 			return i;
 	return RING_NONE;
 }

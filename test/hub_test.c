@@ -673,4 +673,27 @@ static void names_come_and_go(void)
 	}
 }
 
-CHECK_MAIN(hub, RUN(random_steps) RUN(every_size) RUN(names_come_and_go))
+/* The one that has been idle longest goes first; to be read, written to or pinned is not idle. */
+static void idle_longest(void)
+{
+	begin(1024, 1, 1, NAMES, false, 5);
+	for (uint32_t name = 1; name < 5; name++)
+		subject_of(name);
+	hub_join(&h, 0, find(1));		/* 1 2 3 4 */
+	hub_leave(&h, 0);			/* 2 3 4 1 */
+	hub_pin(&h, find(3));			/* 2 4 1 */
+	hub_join(&h, 0, find(2));		/* 4 1 */
+	for (uint32_t name = 5; name < 7; name++) {
+		char text[SUBJECT_MAX];
+		const size_t n = name_of(text, name);
+
+		CHECK(hub_subject_room(&h) == HUB_NONE);
+		hub_pin(&h, hub_subject(&h, text, n));
+		CHECK(find(4) == HUB_NONE && (find(1) == HUB_NONE) == (name == 6));
+		CHECK(find(2) != HUB_NONE && find(3) != HUB_NONE);
+	}
+	hub_leave(&h, 0);
+	free(hub_memory);
+}
+
+CHECK_MAIN(hub, RUN(random_steps) RUN(every_size) RUN(names_come_and_go) RUN(idle_longest))

@@ -322,10 +322,14 @@ static void overtaken(uint32_t id, enum slow slow)
 
 static void subject_room(enum slow slow)
 {
+	const bool fits = h.free || h.made < h.cap || h.idle != HUB_NONE;
+	const uint64_t tail = h.ring.tail;
 	uint32_t id;
 
 	while (ok && (id = hub_subject_room(&h)) != HUB_NONE)
 		overtaken(id, slow);
+	ok = ok && CHECK(!fits || h.ring.tail == tail) &&
+	    CHECK(h.free || h.made < h.cap || h.idle != HUB_NONE);
 }
 
 /* At most one subject had to go for a new entry of the table. */
@@ -701,8 +705,10 @@ static const struct row {
 	{ "since, another epoch and nothing", "since /a ?; told /a ?; got -;" },
 	{ "since what never was", "pub /a w; since /a 2; told /a ?; got w;" },
 	{ "unsubscribed", "sub /a 0; sub /b 0; pub /a x; pub /b y; unsub /a; got y; pub /a z; got -;" },
-	{ "unsubscribed within a frame", "sub /a 0; sub /b 0; pub /a xz; pub /b y; begin; unsub /a; got xy;" },
-	{ "ended", "sub /a 0; sub /b 0; pub /a x; pub /b y; end /a; pub /a z; told /a ended; got y; told -;" },
+	{ "unsubscribed within a frame",
+	    "sub /a 0; sub /b 0; pub /a xz; pub /b y; begin; unsub /a; got xy;" },
+	{ "ended",
+	    "sub /a 0; sub /b 0; pub /a x; pub /b y; end /a; pub /a z; told /a ended; got y; told -;" },
 	{ "ended and again", "sub /a 0; end /a; sub /a 0; told -; pub /a x; got x;" },
 	{ "again", "sub /a 0; pub /a wx; got wx; sub /a 1; got x; sub /a 2; got wx; pub /a y; got y;" },
 	{ "skip", "sub /a 0; sub /+ 0; pub /a wx; pub /b yz; stop; skip; told /a 2; told /+ 1; got z;" },
@@ -990,4 +996,5 @@ static void lazy(void)
 	munmap(mem, n);
 }
 
-CHECK_MAIN(subs, RUN(scripts) RUN(pool) RUN(shapes) RUN(deep) RUN(steps) RUN(lazy) RUN(random_steps))
+CHECK_MAIN(subs, RUN(scripts) RUN(pool) RUN(shapes) RUN(deep) RUN(steps) RUN(lazy)
+    RUN(random_steps))
