@@ -1,4 +1,4 @@
-# make          builds ./sluice; a C compiler and libc are all it needs
+# make          builds ./sluice; a C compiler, libc and BearSSL (libbearssl-dev) are all it needs
 # make demo     builds it, streams this machine's load and prints a URL to open
 # make check    installs what the tests need (it says what) and runs them
 # make fuzz     runs each fuzz target for FUZZ_SECONDS (600) seconds
@@ -22,9 +22,12 @@ HOUSE = -std=gnu11 -D_GNU_SOURCE -Isrc -DSLUICE_VERSION='"$(VERSION)"' \
 BUILT = -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables \
 	-fstack-protector-strong -fPIE
 LINK  = -pie -Wl,--gc-sections -Wl,-z,relro,-z,now -Wl,-z,noseparate-code -Wl,--as-needed
+
+# The archive, so that there is nothing to install where sluice runs.
+BEARSSL = -l:libbearssl.a
 SAN   = -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 
-ROOMS = admit arg b64 body conn cut explain file form grants http hub json jwt key log main metrics net \
+ROOMS = admit arg b64 body conn cut der explain file form grants http hub json jwt key log main metrics net \
 	option page print request ring secret send sha1 sha256 sha256_hw source subject talk text token \
 	used utf8 v1 wheel why ws
 
@@ -49,8 +52,8 @@ BELOW_body   = body $(BELOW_http)
 BELOW_form   = form json text $(BELOW_ws)
 BELOW_v1     = v1 json text $(BELOW_ws)
 BELOW_grants = grants json subject utf8
-BELOW_key    = key grants json $(BELOW_sha256) subject utf8
-BELOW_jwt    = jwt key grants $(BELOW_sha256) json b64 subject utf8 why
+BELOW_key    = key der grants json $(BELOW_sha256) subject utf8
+BELOW_jwt    = jwt key der grants $(BELOW_sha256) json b64 subject utf8 why
 BELOW_admit  = admit http text ws sha1 used $(BELOW_jwt)
 UNITS = $(patsubst test/%_test.c,%,$(wildcard test/*_test.c))
 
@@ -77,12 +80,12 @@ build/$(1)/%.o: src/%.c Makefile | build/$(1)
 build/$(1)/page.o: build/page.c Makefile | build/$(1)
 	$(CC) $(HOUSE) $(CPPFLAGS) $(2) -c -o $$@ $$<
 build/$(1)/sluice: $(ROOMS:%=build/$(1)/%.o)
-	$(CC) $(2) $(LDFLAGS) $(3) -o $$@ $(ROOMS:%=build/$(1)/%.o) $(LDLIBS)
+	$(CC) $(2) $(LDFLAGS) $(3) -o $$@ $(ROOMS:%=build/$(1)/%.o) $(BEARSSL) $(LDLIBS)
 build/$(1)/%_test: test/%_test.c test/check.h $(ROOMS:%=build/$(1)/%.o)
-	$(CC) $(HOUSE) -Itest $(2) $(3) -o $$@ $$< $$(BELOW_$$*:%=build/$(1)/%.o)
+	$(CC) $(HOUSE) -Itest $(2) $(3) -o $$@ $$< $$(BELOW_$$*:%=build/$(1)/%.o) $(BEARSSL)
 build/$(1)/%_replay: test/fuzz/%_fuzz.c test/fuzz/replay.c $(ROOMS:%=build/$(1)/%.o)
-	$(CC) $(HOUSE) -Itest $(2) $(3) -o $$@ $$< test/fuzz/replay.c $$(BELOW_$$*:%=build/$(1)/%.o)
-build/$(1):
+	$(CC) $(HOUSE) -Itest $(2) $(3) -o $$@ $$< test/fuzz/replay.c $$(BELOW_$$*:%=build/$(1)/%.o) $(BEARSSL)
+build/$(1): | bearssl
 	mkdir -p $$@
 -include $(ROOMS:%=build/$(1)/%.d)
 endef
@@ -90,18 +93,22 @@ endef
 $(eval $(call kind,plain,$(BUILT) $(CFLAGS),$(LINK)))
 $(eval $(call kind,asan,$(SAN),))
 
+bearssl:
+	$(if $(shell echo '\#include <bearssl.h>' | $(CC) $(CPPFLAGS) -E - >/dev/null 2>&1 && echo there),, \
+	$(error sluice needs BearSSL: apt-get install libbearssl-dev))
+
 # A sluice built from sources of the year 2100, for which the clock is never set.
 build/unset/main.o: src/main.c Makefile
 	mkdir -p build/unset
 	$(CC) $(HOUSE) -UBUILD_EPOCH -DBUILD_EPOCH=4102444800 $(SAN) -c -o $@ $<
 build/unset/sluice: build/unset/main.o build/asan/sluice
-	$(CC) $(SAN) -o $@ $< $(patsubst %,build/asan/%.o,$(filter-out main,$(ROOMS)))
+	$(CC) $(SAN) -o $@ $< $(patsubst %,build/asan/%.o,$(filter-out main,$(ROOMS))) $(BEARSSL)
 
 build/fuzz/%: test/fuzz/%_fuzz.c $(ROOMS:%=build/asan/%.o)
 	mkdir -p build/fuzz
 	$(CLANG) $(HOUSE) -Itest -O1 -g -fsanitize=fuzzer,address,undefined \
 	-fno-sanitize-recover=all -o $@ $< \
-	$(BELOW_$*:%=src/%.c)
+	$(BELOW_$*:%=src/%.c) $(BEARSSL)
 
 # Less its indentation and comments, and the spaces of its style: flash is dear.
 STRIP = s/^[[:blank:]]*//; s|[[:blank:]]*/\*.*\*/||; \|^/\*|,\|\*/$$|d; \
@@ -147,5 +154,5 @@ clean:
 	rm -rf build sluice
 
 
-.PHONY: all check warnings demo fuzz bench size install clean
+.PHONY: all bearssl check warnings demo fuzz bench size install clean
 .SECONDARY:

@@ -1,8 +1,104 @@
 #include "key.h"
 
+#include <bearssl.h>
 #include <string.h>
 
 #include "ct.h"
+#include "der.h"
+
+#define RSA_MIN 2048u
+#define RSA_MAX 4096u
+#define EXPONENT_MAX 8u		/* bytes: 65537 has 3, and a long one would cost the time of a private key */
+
+/* Of the three sizes of each family; a curve's number is BearSSL's (RFC 8422 5.1.1). */
+static const uint8_t hash_len[] = { 32, 48, 64 }, curve_len[] = { 32, 48, 66 };
+#define POINT_MAX (1 + 2 * 66u)
+
+static bool is_hmac(unsigned alg)
+{
+	return alg < KEY_RS256;
+}
+
+static bool is_rsa(unsigned alg)
+{
+	return alg >= KEY_RS256 && alg < KEY_ES256;
+}
+
+/* ---- what a key must be ---- */
+
+/* Who has the public key of another service could sign with such a secret. */
+static bool is_public(const uint8_t *p, size_t n)
+{
+	static const char begin[] = "-----BEGIN ";
+	struct der_key k;
+
+	if (der_public_key(&k, p, n) || der_rsa_public_key(&k, p, n))
+		return true;
+	while (n > 0 && (*p == ' ' || (*p >= '\t' && *p <= '\r')))
+		p++, n--;
+	return n >= sizeof begin - 1 && memcmp(p, begin, sizeof begin - 1) == 0;
+}
+
+static const char *check_secret(const struct key_spec *spec)
+{
+	if (spec->n == 0)
+		return "the secret is empty";
+	if (is_public(spec->p, spec->n))
+		return "the secret is a key in PEM or DER: whoever has a public key can sign with it";
+	if (spec->n < hash_len[spec->alg] && !spec->allow_weak)
+		return "the secret is shorter than its algorithm's hash (RFC 7518 3.2)";
+	return NULL;
+}
+
+static void strip_zeros(const uint8_t **p, size_t *n)
+{
+	while (*n > 0 && **p == 0)
+		++*p, --*n;
+}
+
+static const char *check_rsa(const struct key_spec *spec)
+{
+	const size_t n = spec->n, e = spec->e_len;
+
+	if (n < RSA_MIN / 8 || (n == RSA_MIN / 8 && spec->p[0] < 0x80))
+		return "the modulus has less than 2048 bits";
+	if (n > RSA_MAX / 8)
+		return "the modulus has more than 4096 bits";
+	if (!(spec->p[n - 1] & 1))
+		return "the modulus is even";
+	if (e == 0 || !(spec->e[e - 1] & 1) || (e == 1 && spec->e[0] < 3))
+		return "the exponent is even or below 3";
+	return e > EXPONENT_MAX ? "the exponent has more than 64 bits" : NULL;
+}
+
+static const br_ec_impl *curve_code(unsigned size)
+{
+	return size == 0 ? &br_ec_p256_m31 : &br_ec_prime_i31;
+}
+
+/* BearSSL tells whether a point is on its curve when it multiplies it, here by one. */
+static const char *check_point(const struct key_spec *spec)
+{
+	static const uint8_t one[] = { 1 };
+	const unsigned size = spec->alg - KEY_ES256;
+	uint8_t point[POINT_MAX];
+
+	if (spec->n != 1 + 2u * curve_len[size] || spec->p[0] != 4)
+		return "the point has not its curve's length, uncompressed";
+	memcpy(point, spec->p, spec->n);
+	return curve_code(size)->mul(point, spec->n, one, sizeof one, BR_EC_secp256r1 + (int)size) ?
+	    NULL : "the point is not on its curve";
+}
+
+static const char *check(const struct keyring *k, const struct key_spec *spec)
+{
+	if (spec->kid_len > CLAIM_MAX || (spec->issuer && strlen(spec->issuer) > CLAIM_MAX))
+		return "its kid or issuer has more than 255 bytes";
+	if (spec->kid && key_find(k, spec->kid, spec->kid_len) != KEY_NONE)
+		return "another key has its kid";
+	return is_hmac(spec->alg) ? check_secret(spec) : is_rsa(spec->alg) ? check_rsa(spec) :
+	    check_point(spec);
+}
 
 /* ---- the ring ---- */
 
@@ -53,7 +149,7 @@ static uint32_t put_material(struct keyring *k, uint32_t at, const struct key_sp
 	return at;
 }
 
-const char *key_add(struct keyring *k, const struct key_spec *spec)
+static const char *add(struct keyring *k, const struct key_spec *spec)
 {
 	struct key key = { .alg = (uint8_t)spec->alg, .token_use = (uint8_t)spec->token_use,
 		.kid_len = (uint8_t)spec->kid_len, .e_len = (uint8_t)spec->e_len,
@@ -63,8 +159,6 @@ const char *key_add(struct keyring *k, const struct key_spec *spec)
 	const size_t ceiling = spec->ceiling ? spec->ceiling->n : 0;
 	const size_t len = spec->alg == KEY_HS256 ? sizeof(struct hmac_key) : spec->n;
 
-	if (spec->kid_len > CLAIM_MAX || issuer > CLAIM_MAX + 1)
-		return "its kid or issuer has more than 255 bytes";
 	if (k->n == KEYS_MAX ||
 	    key.at + len + spec->e_len + spec->kid_len + issuer + ceiling > sizeof k->pool)
 		return "there are too many keys";
@@ -81,10 +175,44 @@ const char *key_add(struct keyring *k, const struct key_spec *spec)
 	return NULL;
 }
 
+const char *key_add(struct keyring *k, const struct key_spec *spec)
+{
+	struct key_spec s = *spec;
+
+	if (is_rsa(s.alg)) {
+		strip_zeros(&s.p, &s.n);	/* of JWKs, where some have one in front */
+		strip_zeros(&s.e, &s.e_len);
+	}
+	const char *what = check(k, &s);
+
+	return what ? what : add(k, &s);
+}
+
+const char *key_copy(struct keyring *k, const struct keyring *from, uint8_t source)
+{
+	for (uint32_t i = 0; i < from->n; i++) {
+		struct key key = from->key[i];
+		const uint32_t end = i + 1 < from->n ? from->key[i + 1].at : from->used;
+		const uint32_t at = (k->used + 7) & ~7u, len = end - key.at;
+
+		if (key.source != source)
+			continue;
+		if (key.named && key_find(k, from->pool + key.at + key.len + key.e_len, key.kid_len) !=
+		    KEY_NONE)
+			return "another key has its kid";
+		if (k->n == KEYS_MAX || at + len > sizeof k->pool)
+			return "there are too many keys";
+		k->used = put(k, at, from->pool + key.at, len);
+		key.at = at;
+		k->key[k->n++] = key;
+	}
+	return NULL;
+}
+
 void key_set_secret(struct keyring *k, const uint8_t *secret, size_t n)
 {
 	key_wipe(k);
-	key_add(k, &(struct key_spec){ .alg = KEY_HS256, .p = secret, .n = n });
+	add(k, &(struct key_spec){ .alg = KEY_HS256, .p = secret, .n = n });
 }
 
 void key_wipe(struct keyring *k)
@@ -108,6 +236,12 @@ static const uint8_t *kid_of(const struct keyring *k, const struct key *key)
 	return k->pool + key->at + key->len + key->e_len;
 }
 
+const uint8_t *key_kid(const struct keyring *k, uint8_t i, size_t *n)
+{
+	*n = k->key[i].kid_len;
+	return k->key[i].named ? kid_of(k, &k->key[i]) : NULL;
+}
+
 const char *key_issuer(const struct keyring *k, uint8_t i)
 {
 	const struct key *key = &k->key[i];
@@ -128,11 +262,16 @@ const uint8_t *key_ceiling(const struct keyring *k, uint8_t i, size_t *n)
 static const char names[KEY_ALGS][6] = { "HS256", "HS384", "HS512", "RS256", "RS384", "RS512",
 	"ES256", "ES384", "ES512" };
 
-static unsigned alg_read(const uint8_t *alg, size_t n)
+const char *key_alg_name(enum key_alg alg)
+{
+	return names[alg];
+}
+
+enum key_alg key_alg_read(const uint8_t *name, size_t n)
 {
 	unsigned i = 0;
 
-	while (i < KEY_ALGS && (n != 5 || memcmp(alg, names[i], 5) != 0))
+	while (i < KEY_ALGS && (n != 5 || memcmp(name, names[i], 5) != 0))
 		i++;
 	return i;
 }
@@ -142,17 +281,23 @@ static bool has_name(const struct keyring *k, const struct key *key, const uint8
 	return key->named && key->kid_len == n && memcmp(kid_of(k, key), kid, n) == 0;
 }
 
+uint8_t key_find(const struct keyring *k, const uint8_t *kid, size_t n)
+{
+	for (uint32_t i = 0; i < k->n; i++)
+		if (has_name(k, &k->key[i], kid, n))
+			return (uint8_t)i;
+	return KEY_NONE;
+}
+
 enum why key_pick(const struct keyring *k, uint8_t *key, const uint8_t *kid, size_t kid_len,
     const uint8_t *alg, size_t alg_len)
 {
-	const unsigned want = alg_read(alg, alg_len);
+	const enum key_alg want = key_alg_read(alg, alg_len);
+	const bool by_name = kid && key_find(k, kid, kid_len) != KEY_NONE;
 	unsigned candidates = 0, fitting = 0;
-	bool by_name = false;
 
 	if (want == KEY_ALGS)
 		return WHY_ALG_NOT_ALLOWED;
-	for (uint32_t i = 0; i < k->n && kid; i++)
-		by_name |= has_name(k, &k->key[i], kid, kid_len);
 	for (uint32_t i = 0; i < k->n; i++) {
 		const struct key *c = &k->key[i];
 
@@ -170,21 +315,121 @@ enum why key_pick(const struct keyring *k, uint8_t *key, const uint8_t *kid, siz
 
 /* ---- verifying ---- */
 
-static bool verify_hs256(const uint8_t *key, const void *input, size_t n,
+static void hash(uint8_t out[64], unsigned size, const void *input, size_t n)
+{
+	struct sha256 s;
+	br_sha512_context c;		/* SHA-384's is the same */
+
+	if (size == 0) {
+		sha256_init(&s);
+		sha256_write(&s, input, n);
+		sha256_end(&s, out);
+	} else if (size == 1) {
+		br_sha384_init(&c);
+		br_sha384_update(&c, input, n);
+		br_sha384_out(&c, out);
+	} else {
+		br_sha512_init(&c);
+		br_sha512_update(&c, input, n);
+		br_sha512_out(&c, out);
+	}
+}
+
+static void sign_long(const br_hash_class *class, const uint8_t *secret, size_t len,
+    const void *input, size_t n, uint8_t *mac)
+{
+	br_hmac_key_context key;
+	br_hmac_context c;
+
+	br_hmac_key_init(&key, class, secret, len);
+	br_hmac_init(&c, &key, 0);
+	br_hmac_update(&c, input, n);
+	br_hmac_out(&c, mac);
+	ct_wipe(&key, sizeof key);
+	ct_wipe(&c, sizeof c);
+}
+
+size_t key_sign(const struct keyring *k, uint8_t i, const void *input, size_t n,
+    uint8_t mac[KEY_MAC_MAX])
+{
+	const struct key *key = &k->key[i];
+	const uint8_t *p = k->pool + key->at;
+
+	if (key->alg == KEY_HS256)
+		hmac_sign((const void *)p, input, n, mac);
+	else
+		sign_long(key->alg == KEY_HS384 ? &br_sha384_vtable : &br_sha512_vtable, p, key->len,
+		    input, n, mac);
+	return hash_len[key->alg];
+}
+
+static bool verify_hmac(const struct keyring *k, uint8_t i, const void *input, size_t n,
     const uint8_t *signature, size_t len)
 {
-	const struct hmac_key *h = (const void *)key;
-	uint8_t mac[SHA256_LEN];
+	uint8_t mac[KEY_MAC_MAX];
+	const size_t want = key_sign(k, i, input, n, mac);
+	const bool same = len == want && ct_equal(mac, signature, want);
 
-	hmac_sign(h, input, n, mac);
-	return len == sizeof mac && ct_equal(mac, signature, sizeof mac);
+	ct_wipe(mac, sizeof mac);		/* or it could sign the next token */
+	return same;
+}
+
+/* What a signature must be when it was raised to the exponent (RFC 8017 9.2). Compared whole, so
+ * that there is one form. */
+static void encode(uint8_t *out, size_t n, unsigned size, const void *input, size_t len)
+{
+	static const uint8_t info[] = { 0x30, 0, 0x30, 13, 6, 9, 0x60, 0x86, 0x48, 1, 101, 3, 4, 2, 0,
+		5, 0, 4, 0 };
+	const size_t h = hash_len[size];
+	uint8_t *at = out + n - h - sizeof info;
+
+	memset(out, 0xff, n);
+	out[0] = 0;
+	out[1] = 1;
+	at[-1] = 0;
+	memcpy(at, info, sizeof info);
+	at[1] = (uint8_t)(sizeof info - 2 + h);
+	at[14] = (uint8_t)(size + 1);
+	at[18] = (uint8_t)h;
+	hash(at + sizeof info, size, input, len);
+}
+
+static bool verify_rsa(const struct keyring *k, const struct key *key, const void *input,
+    size_t n, const uint8_t *signature, size_t len)
+{
+	uint8_t modulus[RSA_MAX / 8], e[EXPONENT_MAX], got[RSA_MAX / 8], want[RSA_MAX / 8];
+	const br_rsa_public_key pk = { modulus, key->len, e, key->e_len };
+
+	if (len != key->len)
+		return false;			/* RFC 8017 8.2.2 */
+	memcpy(modulus, k->pool + key->at, key->len);
+	memcpy(e, k->pool + key->at + key->len, key->e_len);
+	memcpy(got, signature, len);
+	encode(want, len, key->alg - KEY_RS256, input, n);
+	return br_rsa_public_get_default()(got, len, &pk) && memcmp(got, want, len) == 0;
+}
+
+static bool verify_ec(const struct keyring *k, const struct key *key, const void *input,
+    size_t n, const uint8_t *signature, size_t len)
+{
+	const unsigned size = key->alg - KEY_ES256;
+	uint8_t point[POINT_MAX], h[64];
+	const br_ec_public_key pk = { BR_EC_secp256r1 + (int)size, point, key->len };
+
+	if (len != 2u * curve_len[size])
+		return false;			/* RFC 7518 3.4 */
+	memcpy(point, k->pool + key->at, key->len);
+	hash(h, size, input, n);
+	return br_ecdsa_i31_vrfy_raw(curve_code(size), h, hash_len[size], &pk, signature, len);
 }
 
 enum why key_verify(const struct keyring *k, uint8_t i, const void *input, size_t n,
     const uint8_t *signature, size_t len)
 {
 	const struct key *key = &k->key[i];
+	const bool good = is_hmac(key->alg) ? verify_hmac(k, i, input, n, signature, len) :
+	    is_rsa(key->alg) ? verify_rsa(k, key, input, n, signature, len) :
+	    verify_ec(k, key, input, n, signature, len);
 
-	return key->alg == KEY_HS256 && verify_hs256(k->pool + key->at, input, n, signature, len) ?
-	    WHY_OK : WHY_SIGNATURE_INVALID;
+	return good ? WHY_OK : WHY_SIGNATURE_INVALID;
 }

@@ -19,7 +19,8 @@
 #define KEY_NONE 255u
 #define KEY_POOL 65536u		/* 64 keys of RSA-4096 and their names; ceilings are rarely long */
 
-#define SECRET_MIN 32u		/* RFC 7518 3.2: as long as the hash */
+#define SECRET_MIN 32u		/* RFC 7518 3.2: as long as the hash, of SHA-256 */
+#define KEY_MAC_MAX 64u
 
 enum key_alg {			/* RFC 7518 3.1: three each of HS, RS, ES */
 	KEY_HS256, KEY_HS384, KEY_HS512,
@@ -42,10 +43,12 @@ struct key_spec {
 	size_t n;
 	const uint8_t *e;		/* RSA's exponent */
 	size_t e_len;
+	bool allow_weak;		/* a secret may be shorter than the hash */
 };
 
 struct key {
 	uint8_t  alg, token_use, kid_len, e_len;
+	uint8_t  source;		/* where it was read from: the caller's */
 	bool     named, bounded;	/* has a kid, a ceiling */
 	uint16_t len, issuer_len, ceiling_len;
 	uint32_t at;			/* in the pool: material, exponent, kid, issuer, ceiling */
@@ -58,8 +61,14 @@ struct keyring {
 	_Alignas(8) uint8_t pool[KEY_POOL];
 };
 
-/* NULL, or the text of what is wrong with it. CT: a secret is hashed, not branched on. */
+/* NULL, or the text of what is wrong with it: too short, even, off its curve, a kid that is there
+ * already. CT: a secret is hashed; only its first bytes are looked at, whether they are a public
+ * key's. */
 const char *key_add(struct keyring *k, const struct key_spec *spec);
+
+/* Add those keys of another ring that came from this source. */
+const char *key_copy(struct keyring *k, const struct keyring *from, uint8_t source);
+
 void key_wipe(struct keyring *k);
 
 /* A ring of one HMAC secret without a name. */
@@ -75,6 +84,25 @@ enum why key_pick(const struct keyring *k, uint8_t *key, const uint8_t *kid, siz
 /* WHY_OK or WHY_SIGNATURE_INVALID. CT: of a secret, time depends on the lengths only. */
 enum why key_verify(const struct keyring *k, uint8_t key, const void *input, size_t n,
     const uint8_t *signature, size_t len);
+
+/* The MAC of an HS key; returns its length. */
+size_t key_sign(const struct keyring *k, uint8_t key, const void *input, size_t n,
+    uint8_t mac[KEY_MAC_MAX]);
+
+static inline bool key_is_secret(const struct keyring *k, uint8_t key)
+{
+	return k->key[key].alg <= KEY_HS512;
+}
+
+/* The key of that name, or KEY_NONE. */
+uint8_t key_find(const struct keyring *k, const uint8_t *kid, size_t n);
+
+/* Its kid; NULL: it has none. */
+const uint8_t *key_kid(const struct keyring *k, uint8_t key, size_t *n);
+
+/* "HS256" and so on; of a name, or KEY_ALGS if it is none. */
+const char *key_alg_name(enum key_alg alg);
+enum key_alg key_alg_read(const uint8_t *name, size_t n);
 
 /* The most that tokens of that key may grant, in the form of grants.h; NULL: no ceiling. */
 const uint8_t *key_ceiling(const struct keyring *k, uint8_t key, size_t *n);
