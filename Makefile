@@ -27,7 +27,7 @@ LINK  = -pie -Wl,--gc-sections -Wl,-z,relro,-z,now -Wl,-z,noseparate-code -Wl,--
 BEARSSL = -l:libbearssl.a
 SAN   = -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 
-ROOMS = admit arg b64 body conn cut der explain file form grants http hub json jwt key log main metrics net \
+ROOMS = admit arg b64 body conn cut der explain file form grants http hub json jwt key keyfile keys log main metrics net \
 	option page print request ring secret send sha1 sha256 sha256_hw source subject talk text token \
 	used utf8 v1 wheel why ws
 

@@ -16,8 +16,8 @@
 
 #include "admit.h"
 #include "conn.h"
-#include "ct.h"
 #include "explain.h"
+#include "keys.h"
 #include "log.h"
 #include "loop.h"
 #include "metrics.h"
@@ -40,6 +40,7 @@ struct server {
 	struct options option;
 	struct admit admit;
 	struct keyring fresh;		/* while keys are reloaded */
+	struct keys_from keys_from;
 	struct conns conns;
 	struct sources sources;
 	struct wheel wheel;
@@ -85,25 +86,24 @@ static void open_standard(void)
 		close(fd);
 }
 
-static void load_secret(struct server *s)
+static void load_keys(struct server *s)
 {
 	const struct options *o = &s->option;
-	uint8_t secret[SECRET_MAX];
-	size_t n;
+	const bool secret = o->secret_file || secret_in_environment();
+	struct keys_bad bad;
 
-	if (o->no_auth && (o->secret_file || secret_in_environment()))
-		fatal(2, "--no-auth: goes with no key; leave out ",
-		    o->secret_file ? "--secret-file" : "the variable SLUICE_SECRET", NULL);
+	if (o->no_auth && (secret || o->keys.n))
+		fatal(2, "--no-auth: goes with no key; leave out ", o->secret_file ? "--secret-file" :
+		    secret ? "the variable SLUICE_SECRET" : "--keys", NULL);
 	if (o->no_auth)
 		return;
-	if (!o->secret_file && !secret_in_environment())
-		fatal(2, "--secret-file: a key is wanted, or --no-auth to let everyone read", NULL);
-	const char *what = secret_read(secret, &n, o->secret_file, o->allow_weak_secret);
-
-	if (what)
-		options_bad(2, "secret-file", o->secret_file, what);
-	key_set_secret(&s->admit.keys, secret, n);
-	ct_wipe(secret, sizeof secret);
+	if (!secret && !o->keys.n)
+		fatal(2, "--secret-file: a key is wanted, or --keys, or --no-auth to let everyone read",
+		    NULL);
+	s->keys_from = (struct keys_from){ .secret_file = o->secret_file, .files = &o->keys,
+		.allow_weak = o->allow_weak_secret };
+	if (!keys_read(&s->admit.keys, &s->keys_from, NULL, &bad))
+		options_bad(2, bad.option, bad.value, bad.what);
 }
 
 static void open_used(struct server *s)
@@ -143,7 +143,7 @@ static void init_admit(struct server *s)
 	a->norigin = o->origin.n;
 	a->open = o->no_auth;
 	a->enforce_expiry = o->enforce_expiry;
-	load_secret(s);
+	load_keys(s);
 }
 
 static void watch_listeners(struct server *s, bool on)
@@ -399,36 +399,24 @@ static void stop(struct server *s, const char *what)
 	conns_close_all(&s->conns, WHY_SHUTDOWN, true);
 }
 
+/* The new keys are whole before the old go. */
 static void reload(struct server *s)
 {
-	const struct options *o = &s->option;
-	uint8_t secret[SECRET_MAX];
-	size_t n;
-	struct stat st;
-	const char *what = NULL;
+	uint8_t map[KEYS_MAX];
+	struct keys_bad bad;
 
-	/* Only a start may wait for a FIFO. */
-	if (o->secret_file && stat(o->secret_file, &st) == 0 && !S_ISREG(st.st_mode))
-		what = "no regular file, and so read only once";
-	else if (o->secret_file)
-		what = secret_read(secret, &n, o->secret_file, o->allow_weak_secret);
-	if (what) {
-		log_msg(LOG_ERROR, "reload", "--secret-file ", o->secret_file, ": ", what,
-		    "; the old one stays", NULL);
-	} else {
-		log_msg(LOG_INFO, "reload", o->secret_file ? "secret read" : "nothing to read", NULL);
-	}
-	if (!what && o->secret_file) {
-		uint8_t map[KEYS_MAX];
-
-		key_set_secret(&s->fresh, secret, n);
+	if (!s->keys_from.secret_file && !s->option.keys.n) {
+		log_msg(LOG_INFO, "reload", "nothing to read", NULL);
+	} else if (keys_read(&s->fresh, &s->keys_from, &s->admit.keys, &bad)) {
 		keys_map(map, &s->admit.keys, &s->fresh);
-		key_wipe(&s->admit.keys);
 		s->admit.keys = s->fresh;
+		log_msg(LOG_INFO, "reload", "keys read", NULL);
 		conns_rekey(&s->conns, map);
+	} else {
+		log_msg(LOG_ERROR, "reload", "--", bad.option, bad.value ? " " : "",
+		    bad.value ? bad.value : "", ": ", bad.what, "; the old keys stay", NULL);
 	}
 	key_wipe(&s->fresh);
-	ct_wipe(secret, sizeof secret);
 }
 
 static void on_signal(struct server *s)

@@ -2,6 +2,7 @@
 
 #include "conn.h"
 #include "http.h"
+#include "keys.h"
 #include "log.h"
 #include "net.h"
 
@@ -11,6 +12,8 @@
 	  "listen ADDR            where clients connect: PORT, HOST:PORT, unix:PATH (:8080) *") \
 	O(TEXT, secret_file, 0, 0, \
 	  "secret-file FILE       the HMAC secret that tokens are signed with; or SLUICE_SECRET") \
+	O(LIST, keys, 0, KEY_FILES_MAX, \
+	  "keys [KID=]FILE        keys of services: a JWK Set, or a PEM public key named KID *") \
 	O(FLAG, allow_weak_secret, 0, 0, \
 	  "allow-weak-secret      let a secret have less than 32 bytes") \
 	O(FLAG, no_auth, 0, 0, \
@@ -99,7 +102,7 @@ static const char help[] =
 
 _Static_assert(sizeof rows / sizeof *rows <= ARGS_MAX, "room for their lines");
 _Static_assert(LISTENERS_MAX <= ARG_LIST_MAX && ORIGINS_MAX <= ARG_LIST_MAX &&
-    SOURCES_MAX <= ARG_LIST_MAX, "room in a list");
+    SOURCES_MAX <= ARG_LIST_MAX && KEY_FILES_MAX <= ARG_LIST_MAX, "room in a list");
 
 static const char *check(size_t at, const char *value)
 {
@@ -114,6 +117,8 @@ static const char *check(size_t at, const char *value)
 	case offsetof(struct options, origin):
 		return http_origin_pattern_valid(value) ? NULL :
 		    "wanted https://HOST[:PORT], HOST, *.HOST or null";
+	case offsetof(struct options, keys):
+		return keys_check(value);
 	case offsetof(struct options, source):
 		return source_parse(&spec, value);
 	default:

@@ -15,7 +15,7 @@
 
 /* Strings live as long as the process. */
 struct options {
-	struct arg_list listen, origin, source;
+	struct arg_list listen, origin, source, keys;
 	struct source_spec spec[SOURCES_MAX];	/* of source */
 	const char *config, *secret_file, *used_tokens_file, *issuer, *audience, *metrics, *user,
 	    *publish_to;

@@ -8,9 +8,8 @@
 
 #include "arg.h"
 #include "b64.h"
-#include "ct.h"
 #include "json.h"
-#include "key.h"
+#include "keys.h"
 #include "limits.h"
 #include "log.h"
 #include "secret.h"
@@ -19,7 +18,7 @@
 #include "utf8.h"
 
 struct request {
-	const char *secret_file, *kid, *subject, *issuer, *audience;
+	const char *secret_file, *keys, *kid, *subject, *issuer, *audience;
 	struct arg_list sub, pub, all, claim;
 	uint32_t ttl, session;		/* session 0: none */
 	bool     allow_weak;
@@ -28,6 +27,7 @@ struct request {
 /* A row: its kind, its field, from, to, and the help. */
 #define OPTIONS(O) \
 	O(TEXT, secret_file, 0, 0, "secret-file FILE     the HMAC secret; or the variable SLUICE_SECRET") \
+	O(TEXT, keys, 0, 0, "keys FILE            or the oct key that --kid names, of a JWK Set") \
 	O(FLAG, allow_weak, 0, 0, "allow-weak-secret    let it have less than 32 bytes") \
 	O(NUMBER, ttl, 1, INT32_MAX, "ttl SECONDS          how long until it expires (10)") \
 	O(TEXT, subject, 0, 0, "subject SUB          the sub claim: who it is for") \
@@ -51,13 +51,15 @@ static const struct arg rows[] = { OPTIONS(ROW) };
 static const char help[] =
     "Usage: sluice token [OPTION...]\n"
     "\n"
-    "Prints a token (RFC 7519) signed with HS256; it sets iat, exp and a random jti.\n"
+    "Prints a signed token (RFC 7519); it sets iat, exp and a random jti.\n"
     "* may be given several times.\n"
     "\n"
     OPTIONS(TEXT);
 
 static const char *check(size_t at, const char *value)
 {
+	if (at == offsetof(struct request, keys))
+		return keys_check(value);
 	if (at != offsetof(struct request, sub) && at != offsetof(struct request, pub) &&
 	    at != offsetof(struct request, all))
 		return NULL;
@@ -115,9 +117,9 @@ static void put_claim(struct text *t, const char *claim)
 	text_str(t, eq + 1);
 }
 
-static void write_header(struct text *t, const struct request *r)
+static void write_header(struct text *t, const struct request *r, enum key_alg alg)
 {
-	text_str(t, "{\"alg\":\"HS256\",\"typ\":\"JWT\"");
+	text_all(t, "{\"alg\":\"", key_alg_name(alg), "\",\"typ\":\"JWT\"", NULL);
 	put_member(t, "kid", r->kid);
 	text_str(t, "}");
 }
@@ -167,33 +169,50 @@ static void check_names(const struct text *t)
 
 static void encode(struct text *token, const struct text *part)
 {
-	if (part->n > part->cap || token->n + B64URL_LEN(part->n) + 50 > token->cap)
+	if (part->n > part->cap || token->n + B64URL_LEN(part->n) + 2 + B64URL_LEN(KEY_MAC_MAX) > token->cap)
 		fatal(2, "the token is longer than the 4096 bytes that sluice takes", NULL);
 	b64url_encode(token->s + token->n, (const uint8_t *)part->s, part->n);
 	token->n += B64URL_LEN(part->n);
 }
 
-static void sign(struct text *token, const struct request *r)
+/* The key to sign with: the secret, or with --keys the one that --kid names. */
+static uint8_t find_key(struct keyring *k, const struct request *r)
 {
-	uint8_t secret[SECRET_MAX], mac[SHA256_LEN];
-	struct hmac_key key;
-	size_t n;
-	const char *what = secret_read(secret, &n, r->secret_file, r->allow_weak);
+	const struct arg_list files = { .s = { r->keys }, .n = r->keys != NULL };
+	const struct keys_from from = { .secret_file = r->secret_file, .files = &files,
+		.allow_weak = r->allow_weak, .files_only = r->keys && !r->secret_file };
+	struct keys_bad bad;
+	uint8_t key = 0;
 
-	if (what)
-		fatal(2, "--secret-file", r->secret_file ? " " : "", r->secret_file ? r->secret_file : "",
-		    ": ", what, NULL);
-	hmac_key_init(&key, secret, n);
-	hmac_sign(&key, token->s, token->n, mac);
-	ct_wipe(secret, sizeof secret);
-	ct_wipe(&key, sizeof key);
+	if (r->keys && (r->secret_file || !r->kid))
+		fatal(2, "--keys: goes with --kid, and not with --secret-file", NULL);
+	if (!r->keys && !r->secret_file && !secret_in_environment())
+		fatal(2, "--secret-file: wanted, or --keys and --kid, or the variable SLUICE_SECRET", NULL);
+	if (!keys_read(k, &from, NULL, &bad))
+		fatal(2, "--", bad.option, bad.value ? " " : "", bad.value ? bad.value : "", ": ", bad.what,
+		    NULL);
+	if (r->keys)
+		key = key_find(k, (const uint8_t *)r->kid, strlen(r->kid));
+	if (key == KEY_NONE)
+		fatal(2, "--kid ", r->kid, ": no such key in --keys", NULL);
+	if (!key_is_secret(k, key))
+		fatal(2, "--kid ", r->kid, ": is no oct key, and so cannot sign", NULL);
+	return key;
+}
+
+static void sign(struct text *token, const struct keyring *k, uint8_t key)
+{
+	uint8_t mac[KEY_MAC_MAX];
+	const size_t n = key_sign(k, key, token->s, token->n, mac);
+
 	text_str(token, ".");
-	b64url_encode(token->s + token->n, mac, sizeof mac);
-	token->n += B64URL_LEN(sizeof mac);
+	b64url_encode(token->s + token->n, mac, n);
+	token->n += B64URL_LEN(n);
 }
 
 void token_main(int argc, char **argv)
 {
+	static struct keyring keys;
 	struct request r = { .ttl = 10 };
 	struct args args = { .help = help, .row = rows, .command = "sluice token", .check = check };
 	char s[3][TOKEN_MAX];
@@ -201,13 +220,16 @@ void token_main(int argc, char **argv)
 	struct text token = { s[2], TOKEN_MAX, 0 };
 
 	args_read(&args, &r, argc, argv);
-	write_header(&header, &r);
+	const uint8_t key = find_key(&keys, &r);
+
+	write_header(&header, &r, keys.key[key].alg);
 	write_payload(&payload, &r);
 	encode(&token, &header);
 	text_str(&token, ".");
 	encode(&token, &payload);
 	check_names(&payload);
-	sign(&token, &r);
+	sign(&token, &keys, key);
+	key_wipe(&keys);
 	text_str(&token, "\n");
 	args_answer(0, token.s, token.n);
 }
