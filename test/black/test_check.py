@@ -16,7 +16,7 @@ class Check(Case):
         for kw in ({"token": mint()}, {"stdin": mint() + "\n"}):
             code, out = self.check(**kw)
             self.assertEqual(code, 0, out)
-            self.assertRegex(out, r"\A(ok  .+\n)+would be let in, once.*\n\Z")
+            self.assertRegex(out, r"\A(ok  .+\n)+(    .+\n)+would be let in, once.*\n\Z")
 
     def test_refused(self):
         for reason, args, token in (
