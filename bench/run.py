@@ -245,6 +245,8 @@ ROWS = {
 VERIFY_ROWS = {
     "hs256": ("HS256, a token of 250 bytes", 1.3),
     "hs256-all": ("... all of it: cut, decoded, verified, its claims read", None),
+    "rs256": ("RS256, 2048 bits, the same header and claims", None),
+    "es256": ("ES256, the same", None),
 }
 # Of one message: what; the ratio to the first is what counts.
 SUBJECT_ROWS = {
