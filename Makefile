@@ -66,7 +66,7 @@ FUZZ_SECONDS ?= 600
 BENCHES = gen limit load start tokens $(if $(wildcard /usr/include/openssl/hmac.h),verify)
 BELOW_tokens = b64 $(BELOW_sha256)
 BELOW_verify = $(BELOW_jwt)
-LIBS_verify  = -lcrypto
+LIBS_verify  = $(BEARSSL) -lcrypto
 
 all: sluice
 
