@@ -53,6 +53,7 @@ BELOW_form   = form json text $(BELOW_ws)
 BELOW_v1     = v1 json text $(BELOW_ws)
 BELOW_grants = grants json subject utf8
 BELOW_key    = key der grants json $(BELOW_sha256) subject utf8
+BELOW_keyfile = keyfile b64 text $(BELOW_key)
 BELOW_jwt    = jwt key der grants $(BELOW_sha256) json b64 subject utf8 why
 BELOW_admit  = admit http text ws sha1 used $(BELOW_jwt)
 UNITS = $(patsubst test/%_test.c,%,$(wildcard test/*_test.c))
