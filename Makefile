@@ -84,6 +84,9 @@ build/$(1)/sluice: $(ROOMS:%=build/$(1)/%.o)
 	$(CC) $(2) $(LDFLAGS) $(3) -o $$@ $(ROOMS:%=build/$(1)/%.o) $(BEARSSL) $(LDLIBS)
 build/$(1)/%_test: test/%_test.c test/check.h $(ROOMS:%=build/$(1)/%.o)
 	$(CC) $(HOUSE) -Itest $(2) $(3) -o $$@ $$< $$(BELOW_$$*:%=build/$(1)/%.o) $(BEARSSL)
+build/$(1)/verify: test/verify.c test/check.h $(ROOMS:%=build/$(1)/%.o)
+	$(CC) $(HOUSE) -Itest $(2) $(3) -o $$@ $$< $(BELOW_jwt:%=build/$(1)/%.o) build/$(1)/keyfile.o \
+	build/$(1)/text.o $(BEARSSL)
 build/$(1)/%_replay: test/fuzz/%_fuzz.c test/fuzz/replay.c $(ROOMS:%=build/$(1)/%.o)
 	$(CC) $(HOUSE) -Itest $(2) $(3) -o $$@ $$< test/fuzz/replay.c $$(BELOW_$$*:%=build/$(1)/%.o) $(BEARSSL)
 build/$(1): | bearssl

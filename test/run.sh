@@ -46,7 +46,7 @@ jobs=-j$(nproc)
 
 build() {
 	# shellcheck disable=SC2046
-	$make -s $jobs WARN_ERROR=-Werror sluice build/plain/sluice build/asan/sluice build/unset/sluice \
+	$make -s $jobs WARN_ERROR=-Werror sluice build/plain/sluice build/asan/sluice build/unset/sluice build/plain/verify build/asan/verify \
 		$(for u in $unit; do echo build/plain/${u}_test build/asan/${u}_test; done) \
 		$(for f in $fuzz; do echo build/asan/${f}_replay build/fuzz/$f; done) 2>&1
 }
@@ -58,6 +58,9 @@ for kind in plain asan; do
 	for u in $unit; do
 		suite "$kind ${u}_test" build/$kind/${u}_test
 	done
+done
+for kind in plain asan; do
+	suite "$kind wycheproof" /usr/bin/python3 test/wycheproof.py build/$kind/verify
 done
 for target in $fuzz; do
 	suite "$target corpus" one build/asan/${target}_replay test/fuzz/corpus/$target
