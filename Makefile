@@ -58,6 +58,7 @@ BELOW_jwt    = jwt key der grants $(BELOW_sha256) json b64 subject utf8 why
 BELOW_admit  = admit http text ws sha1 used $(BELOW_jwt)
 UNITS = $(patsubst test/%_test.c,%,$(wildcard test/*_test.c))
 
+BELOW_keys   = $(BELOW_keyfile)
 BELOW_head   = $(BELOW_http)
 BELOW_conn   = conn send request talk print body form v1 hub ring wheel log metrics net $(BELOW_admit)
 FUZZERS = $(patsubst test/fuzz/%_fuzz.c,%,$(wildcard test/fuzz/*_fuzz.c))

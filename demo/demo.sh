@@ -4,9 +4,16 @@ set -eu
 cd "$(dirname "$0")/.."
 port=${PORT:-8080}
 
-if ! command -v "${CC:-cc}" >/dev/null; then
-	echo "make demo: installing Debian's gcc and libc6-dev, which build sluice"
-	apt-get update -qq && apt-get install -y -qq --no-install-recommends gcc libc6-dev >/dev/null
+missing=
+command -v "${CC:-cc}" >/dev/null || missing="gcc libc6-dev"
+[ -e /usr/include/bearssl.h ] || missing="$missing libbearssl-dev"
+if [ -n "$missing" ]; then
+	echo "make demo: installing Debian packages, which build sluice: $missing"
+	root=
+	[ "$(id -u)" = 0 ] || root=sudo
+	$root apt-get update -qq
+	# shellcheck disable=SC2086
+	$root apt-get install -y -qq --no-install-recommends $missing >/dev/null
 fi
 make -s sluice
 

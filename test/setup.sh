@@ -4,8 +4,8 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-packages='gcc libc6-dev make git clang libclang-rt-14-dev valgrind curl socat chromium mandoc binutils
-	python3 python3-websockets python3-jwt procps'
+packages='gcc libc6-dev libbearssl-dev make git clang libclang-rt-14-dev valgrind curl socat chromium mandoc binutils
+	python3 python3-websockets python3-jwt python3-cryptography procps'
 command -v node >/dev/null || packages="$packages nodejs"
 command -v npm >/dev/null || packages="$packages npm"
 missing=
@@ -22,7 +22,7 @@ if [ -n "$missing" ]; then
 fi
 
 if ! cmp -s test/black/package-lock.json test/black/node_modules/.installed; then
-	echo "make check: installing npm packages in test/black/node_modules: ws, jsonwebtoken, playwright-core"
+	echo "make check: installing npm packages in test/black/node_modules: ws, jsonwebtoken, jose, playwright-core"
 	(cd test/black && npm ci --silent --no-audit --no-fund --ignore-scripts)
 	cp test/black/package-lock.json test/black/node_modules/.installed
 fi
