@@ -60,7 +60,7 @@ UNITS = $(patsubst test/%_test.c,%,$(wildcard test/*_test.c))
 
 BELOW_keys   = $(BELOW_keyfile)
 BELOW_head   = $(BELOW_http)
-BELOW_conn   = conn send request talk print body form v1 hub ring wheel log metrics net $(BELOW_admit)
+BELOW_conn   = conn send request talk body form v1 hub ring wheel log metrics net $(BELOW_admit)
 FUZZERS = $(patsubst test/fuzz/%_fuzz.c,%,$(wildcard test/fuzz/*_fuzz.c))
 FUZZ_SECONDS ?= 600
 
