@@ -59,9 +59,12 @@ BELOW_admit  = admit http text ws sha1 used $(BELOW_jwt)
 UNITS = $(patsubst test/%_test.c,%,$(wildcard test/*_test.c))
 
 BELOW_keys   = $(BELOW_keyfile)
+comma := ,
 BELOW_head   = $(BELOW_http)
 BELOW_conn   = conn send request talk body form v1 hub ring wheel log metrics net $(BELOW_admit)
+LINK_conn    = $(patsubst %,-Wl$(comma)--wrap=hub_%,replay subscribe unsubscribe end skip)
 FUZZERS = $(patsubst test/fuzz/%_fuzz.c,%,$(wildcard test/fuzz/*_fuzz.c))
+FUZZ_HEADERS = $(wildcard test/fuzz/*.h)
 FUZZ_SECONDS ?= 600
 
 # verify measures OpenSSL beside sluice, where libssl-dev is.
@@ -88,8 +91,9 @@ build/$(1)/%_test: test/%_test.c test/check.h $(ROOMS:%=build/$(1)/%.o)
 build/$(1)/verify: test/verify.c test/check.h $(ROOMS:%=build/$(1)/%.o)
 	$(CC) $(HOUSE) -Itest $(2) $(3) -o $$@ $$< $(BELOW_jwt:%=build/$(1)/%.o) build/$(1)/keyfile.o \
 	build/$(1)/text.o $(BEARSSL)
-build/$(1)/%_replay: test/fuzz/%_fuzz.c test/fuzz/replay.c $(ROOMS:%=build/$(1)/%.o)
-	$(CC) $(HOUSE) -Itest $(2) $(3) -o $$@ $$< test/fuzz/replay.c $$(BELOW_$$*:%=build/$(1)/%.o) $(BEARSSL)
+build/$(1)/%_replay: test/fuzz/%_fuzz.c test/fuzz/replay.c $(FUZZ_HEADERS) $(ROOMS:%=build/$(1)/%.o)
+	$(CC) $(HOUSE) -Itest $(2) $(3) $$(LINK_$$*) -o $$@ $$< test/fuzz/replay.c \
+	$$(BELOW_$$*:%=build/$(1)/%.o) $(BEARSSL)
 build/$(1): | bearssl
 	mkdir -p $$@
 -include $(ROOMS:%=build/$(1)/%.d)
@@ -109,10 +113,10 @@ build/unset/main.o: src/main.c Makefile
 build/unset/sluice: build/unset/main.o build/asan/sluice
 	$(CC) $(SAN) -o $@ $< $(patsubst %,build/asan/%.o,$(filter-out main,$(ROOMS))) $(BEARSSL)
 
-build/fuzz/%: test/fuzz/%_fuzz.c $(ROOMS:%=build/asan/%.o)
+build/fuzz/%: test/fuzz/%_fuzz.c $(FUZZ_HEADERS) $(ROOMS:%=build/asan/%.o)
 	mkdir -p build/fuzz
 	$(CLANG) $(HOUSE) -Itest -O1 -g -fsanitize=fuzzer,address,undefined \
-	-fno-sanitize-recover=all -o $@ $< \
+	-fno-sanitize-recover=all $(LINK_$*) -o $@ $< \
 	$(BELOW_$*:%=src/%.c) $(BEARSSL)
 
 # Less its indentation and comments, and the spaces of its style: flash is dear.
