@@ -176,6 +176,7 @@ static uint64_t join(struct conns *cs, struct conn *c, enum form form, const str
 	c->form = form & 3u;
 	c->publishes = form == FORM_FRAME && !cs->admit->open && admit_covers(cs->admit, jwt->key,
 	    jwt->grants.s, jwt->grants.n, GRANT_PUB, (const uint8_t *)r->path.p, r->path.n);
+	conns_flush(cs);			/* what it has posted */
 	hub_join(&cs->hub, id, subject);
 	c->joined = true;
 	const uint64_t gone = hub_replay(&cs->hub, id, replay);

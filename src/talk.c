@@ -76,6 +76,7 @@ enum why conn_auth(struct conns *cs, struct conn *c, struct jwt *jwt, struct spa
 		conn_expire(cs, c, jwt);
 		end_ungranted(cs, c);
 	} else {
+		conns_flush(cs);		/* what it has posted */
 		conn_admit(cs, c, jwt);
 		hub_open(&cs->hub, conn_id(cs, c));
 		c->joined = true;
