@@ -1,6 +1,6 @@
 """What the tests share: a server under test, tokens, and a client made of raw sockets."""
-import base64, functools, gzip, hashlib, hmac, json, os, re, shutil, signal, socket, struct
-import subprocess, tempfile, threading, time, unittest
+import base64, collections, functools, gzip, hashlib, hmac, json, os, re, shutil, signal, socket
+import struct, subprocess, tempfile, threading, time, unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -17,7 +17,7 @@ REASONS = set()                              # of all servers in this process
 STATUS = {r: s for s, names in {
     400: "bad_request", 403: "origin_denied subject_denied", 404: "not_found",
     405: "method_not_allowed", 408: "handshake_timeout", 426: "upgrade_required",
-    431: "head_too_large",
+    413: "message_too_large", 431: "head_too_large",
     503: "too_many_clients clock_unset ring_full pending_full",
     401: "token_missing token_malformed alg_not_allowed key_unknown signature_invalid "
          "exp_missing claim_invalid token_expired token_not_yet_valid ttl_too_long "
@@ -69,6 +69,11 @@ def claims(**more):
 
 def mint(secret=SECRET, header=None, **more):
     return jws({"alg": "HS256", "typ": "JWT", **(header or {})}, claims(**more), secret)
+
+
+def grant(**permissions):
+    """A token with these, such as sub=["/a"]."""
+    return mint(permissions=permissions)
 
 
 # --- the log --------------------------------------------------------------------------
@@ -172,7 +177,8 @@ class Raw:
             pass
         return not self.buf
 
-    def reply(self):
+    def reply_head(self):
+        """Status line and header fields of a reply; what follows has not been read."""
         m = re.fullmatch(r"HTTP/1\.1 (\d{3}) [ -~]+", self.line())
         if not m:
             raise AssertionError("status line")
@@ -182,12 +188,19 @@ class Raw:
             if not m or m[1].lower() in headers:
                 raise AssertionError(f"header {line!r}")
             headers[m[1].lower()] = m[2]
-        if status == 101:
-            return Reply(status, headers, None)
-        body = self.take(int(headers["content-length"]))
-        if headers.get("content-encoding") == "gzip":
+        return Reply(status, headers, None)
+
+    def reply(self):
+        r = self.reply_head()
+        if r.status < 200 or r.status == 204:   # RFC 9110 8.6: they have no length
+            if "content-length" in r.headers or "transfer-encoding" in r.headers:
+                raise AssertionError(f"a body? {r}")
+            return r
+        body = self.take(int(r.headers["content-length"]))
+        if r.headers.get("content-encoding") == "gzip":
             body = gzip.decompress(body)
-        return Reply(status, headers, body.decode())
+        r.body = body.decode()
+        return r
 
     def upgraded(self, key=KEY):
         r = self.reply()
@@ -272,7 +285,8 @@ def frame(op, data=b"", fin=True, rsv=0, mask=None, length=None):
         head += bytes([m | 127]) + struct.pack(">Q", n)
     if mask:
         head += mask
-        data = bytes(b ^ mask[i & 3] for i, b in enumerate(data))
+        key = (mask * (len(data) // 4 + 1))[:len(data)]
+        data = (int.from_bytes(data, "big") ^ int.from_bytes(key, "big")).to_bytes(len(data), "big")
     return head + data
 
 
@@ -286,6 +300,94 @@ def request(path="/", *headers, token=None, drop=(), method="GET", proto="HTTP/1
     if token:
         text.append(f"Authorization: Bearer {token}")
     return ("\r\n".join(text) + "\r\n\r\n").encode("latin-1")
+
+
+def http(method, path, *headers, body=None, token=None, proto="HTTP/1.1"):
+    """A request that wants no upgrade; with Content-Length where it has a body."""
+    lines = [f"{method} {path} {proto}", "Host: example.org", *headers]
+    if token:
+        lines.append(f"Authorization: Bearer {token}")
+    if body is not None:
+        lines.append(f"Content-Length: {len(body)}")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + (body or b"")
+
+
+Event = collections.namedtuple("Event", "id data")
+
+
+class Events:
+    """Server-sent events from a Raw, taken apart as HTML 9.2.6 says."""
+
+    def __init__(self, raw):
+        self.raw, self.head = raw, raw.reply_head()
+        if self.head.status != 200:
+            raise AssertionError(f"no stream: {self.head}")
+        self.chunked = self.head.headers.get("transfer-encoding") == "chunked"
+        self.text, self.id, self.retry, self.comments = bytearray(), "", None, 0
+        self.ended = self.cr = False
+
+    def more(self):
+        """The next bytes of the stream; False at its end."""
+        if self.chunked:
+            n = int(self.raw.line(), 16)
+            got = self.raw.take(n)
+            if self.raw.take(2) != b"\r\n":
+                raise AssertionError("a chunk without its CRLF")
+        else:
+            n = self.raw.buf or self.raw.fill()
+            got, self.raw.buf = bytes(self.raw.buf), bytearray()
+        self.ended = not n
+        self.text += got
+        return not self.ended
+
+    def line(self):
+        """Without its end, which is CR, LF or both."""
+        while True:
+            if self.cr and self.text:
+                self.text = self.text.removeprefix(b"\n")
+                self.cr = False
+            if m := re.search(b"[\r\n]", self.text):
+                got, self.cr = bytes(self.text[:m.start()]), m[0] == b"\r"
+                del self.text[:m.end()]
+                return got.decode()
+            if self.ended or not self.more():
+                raise Gone("end of stream")
+
+    def event(self):
+        """The next one of the default type: its id, its data."""
+        data, kind = [], ""
+        while True:
+            line = self.line()
+            name, _, value = line.partition(":")
+            value = value.removeprefix(" ")
+            if not line:
+                if data and kind in ("", "message"):
+                    return Event(self.id, "\n".join(data))
+                data, kind = [], ""
+            elif not name:
+                self.comments += 1
+            elif name == "data":
+                data.append(value)
+            elif name == "event":
+                kind = value
+            elif name == "id":
+                self.id = value
+            elif name == "retry":
+                self.retry = int(value)
+
+    def events(self, n):
+        return [self.event() for _ in range(n)]
+
+    def rest(self):
+        """All events up to the end of the stream, which is a proper one."""
+        got = []
+        try:
+            while True:
+                got.append(self.event())
+        except Gone:
+            if not self.ended:
+                raise AssertionError("cut off in mid-chunk") from None
+            return got
 
 
 # --- the server -----------------------------------------------------------------------
@@ -388,6 +490,23 @@ class Server:
 
     def ws(self, *a, **kw):
         return self.ask(*a, **kw).upgraded(kw.get("key", KEY))
+
+    def events(self, path="/", *headers, token=AUTO, rcvbuf=0):
+        """A stream of server-sent events."""
+        if token is AUTO:
+            token = mint(self.secret) if self.auth else None
+        r = self.raw(rcvbuf=rcvbuf)
+        r.send(http("GET", path, "Accept: text/event-stream", *headers, token=token))
+        return Events(r)
+
+    def post(self, path, body, *headers, token):
+        """Publish by HTTP, on a connection of its own: the reply."""
+        r = Raw(self.addr)
+        try:
+            r.send(http("POST", path, *headers, body=body, token=token))
+            return r.reply()
+        finally:
+            r.close()
 
     def feed(self, data):
         view = memoryview(data)
@@ -591,9 +710,9 @@ def run(*args, env=None, stdin=b"", wrap=(), timeout=WAIT):
     return p
 
 
-def node(script, *args, stdin=b""):
+def node(script, *args, stdin=b"", timeout=WAIT):
     return subprocess.run(["node", os.path.join(HERE, script), *args], input=stdin, cwd=HERE,
-                          stdout=subprocess.PIPE, timeout=WAIT, check=True).stdout
+                          stdout=subprocess.PIPE, timeout=timeout, check=True).stdout
 
 
 def free_port(kind=socket.SOCK_STREAM):
