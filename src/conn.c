@@ -45,6 +45,13 @@ static size_t payload_max(const struct conn_config *config)
 	return n < config->buffer ? n : config->buffer;
 }
 
+static uint32_t message_bufs(size_t size)
+{
+	const size_t n = MESSAGE_BYTES / size;
+
+	return n < MESSAGE_BUFS_MIN ? MESSAGE_BUFS_MIN : n < MESSAGE_BUFS ? (uint32_t)n : MESSAGE_BUFS;
+}
+
 void conns_init(struct conns *cs, const struct conn_config *config, struct admit *admit,
     struct wheel *wheel, uint32_t tick_id, int epfd, const uint32_t random[2])
 {
@@ -52,7 +59,7 @@ void conns_init(struct conns *cs, const struct conn_config *config, struct admit
 
 	*cs = (struct conns){ .config = *config, .admit = admit, .wheel = wheel, .nslots = n,
 		.tick_id = tick_id, .oldest = CONN_NONE, .newest = CONN_NONE, .epfd = epfd,
-		.held_ms = -1, .nmessage_free = MESSAGE_BUFS };
+		.held_ms = -1 };
 	cs->slot = memory_take(n, sizeof *cs->slot);
 	cs->cold = memory_take(n, sizeof *cs->cold);
 	cs->session = memory_take(n, sizeof *cs->session);
@@ -60,8 +67,10 @@ void conns_init(struct conns *cs, const struct conn_config *config, struct admit
 	cs->buf_free = memory_take(config->max_pending, sizeof *cs->buf_free);
 	cs->message_size = config->max_message > sizeof cs->cold->in + INPUT_SIZE ?
 	    config->max_message : sizeof cs->cold->in + INPUT_SIZE;
-	cs->message = memory_take(MESSAGE_BUFS, cs->message_size);
-	for (int i = 0; i < MESSAGE_BUFS; i++)
+	cs->nmessages = message_bufs(cs->message_size);
+	cs->nmessage_free = cs->nmessages;
+	cs->message = memory_take(cs->nmessages, cs->message_size);
+	for (uint32_t i = 0; i < cs->nmessages; i++)
 		cs->message_buf[i].owner = CONN_NONE;
 	cs->nblocks = BLOCKS_EACH * n + GRANTS_MAX / sizeof cs->block->s + 1;
 	cs->block = memory_take(cs->nblocks, sizeof *cs->block);
@@ -151,7 +160,7 @@ bool conn_message_take(struct conns *cs, struct conn *c)
 	while (cs->message_buf[i].owner != CONN_NONE)
 		i++;
 	cs->nmessage_free--;
-	cs->message_buf[i] = (struct message_buf){ conn_id(cs, c), cs->mono_ms };
+	cs->message_buf[i] = (struct message_buf){ conn_id(cs, c), cs->mono_ms, cs->mono_ms };
 	conn_cold(cs, c)->message.buf = i;
 	c->held = true;
 	return true;
@@ -175,21 +184,33 @@ void conn_message_release(struct conns *cs, struct conn *c)
 
 		if (other->state != CONN_FREE && other->starved) {	/* each looks again */
 			unstarve(cs, other);
+			other->again = true;
 			conn_rearm(cs, other);
 		}
 	}
 }
 
-/* While others wait for a message buffer, nobody keeps one longer than a handshake may take. */
+void conn_message_grows(struct conns *cs, const struct conn *c)
+{
+	if (c->held)
+		cs->message_buf[conn_cold(cs, c)->message.buf].grown_ms = cs->mono_ms;
+}
+
+/* While others wait for a message buffer, nobody keeps one whose message does not grow, nor any for longer
+ * than a handshake may take. */
 static void end_hoarders(struct conns *cs)
 {
-	for (int i = 0; i < MESSAGE_BUFS && cs->nstarved > 0; i++) {
+	uint32_t wanted = cs->nstarved;
+
+	for (uint32_t i = 0; i < cs->nmessages && wanted > 0; i++) {
 		const struct message_buf *b = &cs->message_buf[i];
 
-		if (b->owner == CONN_NONE || cs->mono_ms - b->since_ms < cs->config.handshake_ms)
+		if (b->owner == CONN_NONE || (cs->mono_ms - b->grown_ms < STALL_MS &&
+		    cs->mono_ms - b->since_ms < cs->config.handshake_ms))
 			continue;
 		struct conn *c = &cs->slot[b->owner];
 
+		wanted--;
 		if (c->state == CONN_BODY)
 			conn_refuse(cs, c, WHY_HANDSHAKE_TIMEOUT, NULL, NULL);
 		else
@@ -567,7 +588,10 @@ void conn_event(struct conns *cs, uint32_t id, uint32_t gen, uint32_t events)
 		if (c->state == CONN_OPEN && c->stashed)
 			conn_unstash(cs, c);
 	}
-	if (c->state != CONN_FREE && events & (EPOLLIN | CONN_ENDED))
+	const bool again = c->again;
+
+	c->again = false;
+	if (c->state != CONN_FREE && (again || events & (EPOLLIN | CONN_ENDED)))
 		input(cs, c, events & CONN_ENDED);
 	conns_flush(cs);
 }

@@ -73,6 +73,7 @@ struct conn {
 	bool     held : 1;		/* has a message buffer: cold.message.buf */
 	bool     stashed : 1;		/* that holds input not looked at yet, until there is room in out */
 	bool     starved : 1;		/* waits for a message buffer, unread */
+	bool     again : 1;		/* may have one now, and what it has said may be here already */
 	uint32_t heard_ms, moved_ms;	/* last sign of life; last byte that its socket took */
 	struct conn_peer peer;
 	uint64_t left;			/* of a data frame's payload: still to come */
@@ -114,8 +115,8 @@ struct block {
 
 /* Where messages of clients are put together. */
 struct message_buf {
-	uint32_t owner;
-	int64_t  since_ms;
+	uint32_t owner;			/* or CONN_NONE */
+	int64_t  since_ms, grown_ms;
 };
 
 /* Messages in another form than the ring's, for all that get the same. */
@@ -153,10 +154,10 @@ struct conns {
 	uint8_t (*buf)[HEAD_MAX];	/* max_pending of them */
 	uint32_t *buf_free;
 	uint32_t nbuf_free, nbuf_made;
-	uint8_t *message;		/* MESSAGE_BUFS of message_size */
+	uint8_t *message;		/* nmessages of message_size */
 	size_t   message_size;
 	struct message_buf message_buf[MESSAGE_BUFS];
-	uint32_t nmessage_free, nstarved;
+	uint32_t nmessages, nmessage_free, nstarved;
 	struct block *block;
 	uint32_t block_free, nblocks, nblocks_made, nblocks_used;	/* block_free: plus 1 */
 	struct formed formed;
@@ -236,6 +237,7 @@ uint8_t *conn_buf(struct conns *cs, struct conn *c);		/* its pending buffer, tak
 void conn_buf_release(struct conns *cs, struct conn *c);
 bool conn_message_take(struct conns *cs, struct conn *c);	/* false: none is free, and it is starved */
 void conn_message_release(struct conns *cs, struct conn *c);
+void conn_message_grows(struct conns *cs, const struct conn *c);
 uint8_t *conn_message(struct conns *cs, const struct conn *c);
 void conn_admit(struct conns *cs, struct conn *c, const struct jwt *jwt);
 void conn_expire(struct conns *cs, struct conn *c, const struct jwt *jwt);	/* its end, as of this token */

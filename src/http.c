@@ -506,7 +506,7 @@ bool http_origin_pattern_valid(const char *pattern)
 /* The fields that a status asks for. */
 static const char *status_fields(int status)
 {
-	return status == 405 ? "Allow: GET, HEAD, POST, OPTIONS\r\n" :	/* RFC 9110 15.5.6 */
+	return status == 405 ? "Allow: GET, POST, OPTIONS\r\n" :	/* RFC 9110 15.5.6 */
 	    status == 426 ? "Upgrade: websocket\r\nConnection: Upgrade, close\r\n"
 	    "Sec-WebSocket-Version: 13\r\n" :			/* RFC 9110 15.5.22 */
 	    "";
@@ -541,7 +541,7 @@ size_t http_refusal(char out[HTTP_REPLY_MAX], enum why why, bool given, struct s
 	put_body_fields(&t, "text/plain", strlen(text) + 1);
 	if (status == 401 || why == WHY_SUBJECT_DENIED) {
 		text_str(&t, "WWW-Authenticate: Bearer realm=\"sluice\"");
-		if (given)
+		if (given || status == 403)
 			text_all(&t, ", error=\"", status == 401 ? "invalid_token" : "insufficient_scope",
 			    "\", error_description=\"", text, "\"", NULL);
 		text_str(&t, "\r\n");

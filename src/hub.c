@@ -167,20 +167,6 @@ uint32_t hub_find(const struct hub *h, const void *name, size_t n)
 	return HUB_NONE;
 }
 
-static void idle_add(struct hub *h, uint32_t s)
-{
-	struct hub_subject *t = &h->subject[s];
-
-	t->idle = true;
-	t->idle_next = HUB_NONE;
-	t->idle_prev = h->idle_last;
-	if (h->idle_last != HUB_NONE)
-		h->subject[h->idle_last].idle_next = s;
-	else
-		h->idle = s;
-	h->idle_last = s;
-}
-
 static void idle_remove(struct hub *h, uint32_t s)
 {
 	struct hub_subject *t = &h->subject[s];
@@ -196,6 +182,7 @@ static void idle_remove(struct hub *h, uint32_t s)
 	else
 		h->idle = t->idle_next;
 	t->idle = false;
+	h->nidle--;
 }
 
 static void entry_free(struct hub *h, uint32_t s)
@@ -216,6 +203,22 @@ static void forget(struct hub *h, uint32_t s)
 		h->floor = h->subject[s].number;
 	idle_remove(h, s);
 	entry_free(h, s);
+}
+
+static void idle_add(struct hub *h, uint32_t s)
+{
+	struct hub_subject *t = &h->subject[s];
+
+	t->idle = true;
+	t->idle_next = HUB_NONE;
+	t->idle_prev = h->idle_last;
+	if (h->idle_last != HUB_NONE)
+		h->subject[h->idle_last].idle_next = s;
+	else
+		h->idle = s;
+	h->idle_last = s;
+	if (++h->nidle > HUB_SPARE)
+		forget(h, h->idle);
 }
 
 static uint32_t entry_take(struct hub *h)

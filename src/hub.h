@@ -111,6 +111,7 @@ struct hub {
 	uint32_t cap, made;		/* of subjects; the first made of them have been in use */
 	uint32_t free;
 	uint32_t idle, idle_last;	/* list of idle subjects, the one idle longest first */
+	uint32_t nidle;			/* at most HUB_SPARE */
 	uint32_t nsubs, subs_made, subs_free;
 	uint64_t floor;			/* the highest number that a forgotten subject had */
 	uint32_t fresh;			/* bytes of the batch */
@@ -135,8 +136,8 @@ uint32_t hub_find(const struct hub *h, const void *name, size_t n);
 
 /* The same, made if it is new: hub_subject_room has returned HUB_NONE, and it is put to use (by
  * hub_pin, hub_join, hub_push) before another is made. One that nobody reads, that is not pinned
- * and of which the ring holds no message is idle; when the table is full, the one that has been
- * so longest is forgotten. Numbers never come again: a subject that is made after that goes on
+ * and of which the ring holds no message is idle; of more than HUB_SPARE, or when the table is
+ * full, the one that has been so longest is forgotten. Numbers never come again: a subject that is made after that goes on
  * behind the highest that any forgotten one had. */
 uint32_t hub_subject(struct hub *h, const void *name, size_t n);
 void hub_pin(struct hub *h, uint32_t subject);

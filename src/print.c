@@ -30,8 +30,10 @@ void print_flush(void)
 			break;
 		const ssize_t r = write(STDOUT_FILENO, line + done, n);
 
-		if (r < 0 && errno == EPIPE)
-			done = len;		/* nobody reads it, ever */
+		if (r < 0 && errno == EPIPE) {	/* nobody reads it, ever */
+			for (; done < len; done++)
+				metrics.print_dropped += line[done] == '\n';
+		}
 		if (r <= 0)
 			break;
 		done += (size_t)r;

@@ -259,8 +259,11 @@ static void request_v1(struct conns *cs, struct conn *c, const struct http_req *
 	const bool shown = r->token.p || cs->admit->open;
 	char out[HTTP_REPLY_MAX];
 	struct jwt jwt;
+	const enum why origin = admit_origin(cs->admit, r->origin);
 	enum why why = http_upgrade_check(r);
 
+	if (why == WHY_OK && origin == WHY_OK)
+		why = check_client(cs, r);	/* there is no slot to upgrade */
 	if (why != WHY_OK) {
 		conn_refuse(cs, c, why, r, NULL);
 		return;
@@ -274,7 +277,7 @@ static void request_v1(struct conns *cs, struct conn *c, const struct http_req *
 	c->head_len = c->head_seen = 0;
 	*conn_session(cs, c) = (struct session){ .start_ms = cs->mono_ms, .session_ms = INT64_MAX };
 	jwt.sub.n = jwt.kid.n = 0;
-	why = admit_origin(cs->admit, r->origin);
+	why = origin;
 	if (why == WHY_OK && shown)
 		why = conn_auth(cs, c, &jwt, r->token, none);
 	if (why != WHY_OK) {
@@ -309,6 +312,7 @@ static void take_body(struct conns *cs, struct conn *c, uint8_t *p, size_t n)
 	    cs->config.max_message);
 
 	cold->message.len = (uint32_t)len;
+	conn_message_grows(cs, c);
 	if (r == BODY_DONE)
 		posted(cs, c, p + used, n - used);
 	else if (r != BODY_MORE)

@@ -140,11 +140,33 @@ bool conn_out_room(const struct conn *c, size_t n)
 	return c->out_len + n + V1_REPLY_MAX + 2 + WS_CONTROL_MAX <= OUT_MAX;
 }
 
+/* All is out of one that is closing. False: the connection is gone. */
+static bool closed(struct conns *cs, struct conn *c)
+{
+	if (c->peer_closed) {
+		conn_free(cs, c);
+		return false;
+	}
+	if (c->deaf)
+		shutdown(c->fd, SHUT_WR);	/* or the peer waits for us to go */
+	return true;
+}
+
+/* Nothing of it is kept if the socket takes it at once, so that an idle client stays small. */
 void conn_out(struct conns *cs, struct conn *c, const uint8_t *p, size_t n)
 {
+	size_t sent = 0;
+
 	assert(c->out_len + n <= OUT_MAX);
-	memcpy(conn_cold(cs, c)->out + c->out_len, p, n);
-	c->out_len = (uint16_t)(c->out_len + n);
+	if (c->out_len == 0 && !c->blocked && !conn_send(cs, c, p, n, &sent))
+		return;
+	if (sent < n) {
+		memcpy(conn_cold(cs, c)->out + c->out_len, p, n);
+		c->out_off = c->out_len ? c->out_off : (uint16_t)sent;
+		c->out_len = (uint16_t)(c->out_len + n);
+	} else if (c->state == CONN_CLOSING && !closed(cs, c)) {
+		return;
+	}
 	conn_push(cs, c);
 }
 
@@ -157,18 +179,6 @@ void conn_control(struct conns *cs, struct conn *c, const uint8_t *p, size_t n)
 		c->out_len = (uint16_t)(c->out_off ? frame_len(conn_cold(cs, c)->out) : 0);
 	if (conn_out_room(c, n) || p[0] == (0x80 | WS_CLOSE))
 		conn_out(cs, c, p, n);
-}
-
-/* All is out of one that is closing. False: the connection is gone. */
-static bool closed(struct conns *cs, struct conn *c)
-{
-	if (c->peer_closed) {
-		conn_free(cs, c);
-		return false;
-	}
-	if (c->deaf)
-		shutdown(c->fd, SHUT_WR);	/* or the peer waits for us to go */
-	return true;
 }
 
 static bool push_out(struct conns *cs, struct conn *c)

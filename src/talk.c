@@ -169,6 +169,13 @@ static void message_v1(struct conns *cs, struct conn *c, uint8_t *p, size_t n)
 
 /* ---- messages ---- */
 
+/* It ends for what it has said; what it said before that goes out first. */
+static void end(struct conns *cs, struct conn *c, enum why why)
+{
+	conns_flush(cs);
+	conn_close(cs, c, why);
+}
+
 static void message(struct conns *cs, struct conn *c, uint8_t *p, size_t n)
 {
 	const struct hub *h = &cs->hub;
@@ -220,7 +227,7 @@ static void data_end(struct conns *cs, struct conn *c)
 	if (!cold->message.fin)
 		return;
 	if (cold->message.utf8 != 0) {
-		conn_close(cs, c, WHY_WS_UTF8);	/* it ends within a character */
+		end(cs, c, WHY_WS_UTF8);	/* it ends within a character */
 		return;
 	}
 	c->talking = false;
@@ -240,11 +247,12 @@ static void data_take(struct conns *cs, struct conn *c, uint8_t *p, size_t n)
 	for (size_t i = 0; i < sizeof mask; i++)
 		cold->message.mask[i] = mask[(n + i) & 3];
 	if (wants_text(cs, c) && !utf8_step(&cold->message.utf8, p, n)) {
-		conn_close(cs, c, WHY_WS_UTF8);	/* RFC 6455 8.1, at the first bad byte */
+		end(cs, c, WHY_WS_UTF8);	/* RFC 6455 8.1, at the first bad byte */
 		return;
 	}
 	memmove(parts(cs, c) + cold->message.len, p, n);	/* an auth may stand in the same buffer */
 	cold->message.len += (uint32_t)n;
+	conn_message_grows(cs, c);
 	if (c->left == 0)
 		data_end(cs, c);
 }
@@ -259,13 +267,13 @@ static void data_begin(struct conns *cs, struct conn *c, const struct ws_head *h
 		c->left = 0;
 		ws_mask(p, n, h->mask);
 		if (wants_text(cs, c) && (!utf8_step(&utf8, p, n) || utf8 != 0))
-			conn_close(cs, c, WHY_WS_UTF8);
+			end(cs, c, WHY_WS_UTF8);
 		else
 			message(cs, c, p, n);
 		return;
 	}
 	if (!c->talking && c->state == CONN_OPEN && !conn_message_take(cs, c)) {
-		conn_close(cs, c, WHY_TOO_SLOW);	/* only right behind an upgrade: else one is there */
+		end(cs, c, WHY_TOO_SLOW);	/* only right behind an upgrade: else one is there */
 		return;
 	}
 	if (!c->talking)
@@ -284,7 +292,7 @@ static void protocol_error(struct conns *cs, struct conn *c, enum why why)
 {
 	c->deaf = true;
 	if (c->state != CONN_CLOSING)
-		conn_close(cs, c, why);
+		end(cs, c, why);
 	else if (!c->joined && c->out_len == 0)
 		shutdown(c->fd, SHUT_WR);	/* our close frame is out */
 }
@@ -303,10 +311,11 @@ static void control_frame(struct conns *cs, struct conn *c, const struct ws_head
 		conn_control(cs, c, pong, 2 + h->len);
 	} else if (h->op == WS_CLOSE) {
 		why = ws_close_read(&code, payload, h->len);
-		if (why == WHY_OK)
-			conn_close_back(cs, c, code);
-		else
+		conns_flush(cs);
+		if (why != WHY_OK)
 			protocol_error(cs, c, why);
+		else if (conn_lives(c))
+			conn_close_back(cs, c, code);
 	}
 }
 
@@ -328,7 +337,7 @@ static size_t frame(struct conns *cs, struct conn *c, uint8_t *p, size_t n)
 		return n;
 	}
 	if (why != WHY_OK)
-		conn_close(cs, c, why);
+		end(cs, c, why);
 	const size_t here = n - used < h.len ? n - used : (size_t)h.len;
 
 	if (!data) {
@@ -349,7 +358,7 @@ static size_t frame(struct conns *cs, struct conn *c, uint8_t *p, size_t n)
 static void stash(struct conns *cs, struct conn *c, const uint8_t *p, size_t n)
 {
 	if (c->state != CONN_OPEN || !conn_message_take(cs, c)) {
-		conn_close(cs, c, WHY_TOO_SLOW);	/* and as in data_begin */
+		end(cs, c, WHY_TOO_SLOW);	/* and as in data_begin */
 		return;
 	}
 	memcpy(conn_message(cs, c), p, n);
