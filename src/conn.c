@@ -45,13 +45,6 @@ static size_t payload_max(const struct conn_config *config)
 	return n < config->buffer ? n : config->buffer;
 }
 
-static uint32_t message_bufs(size_t size)
-{
-	const size_t n = MESSAGE_BYTES / size;
-
-	return n < MESSAGE_BUFS_MIN ? MESSAGE_BUFS_MIN : n < MESSAGE_BUFS ? (uint32_t)n : MESSAGE_BUFS;
-}
-
 void conns_init(struct conns *cs, const struct conn_config *config, struct admit *admit,
     struct wheel *wheel, uint32_t tick_id, int epfd, const uint32_t random[2])
 {
@@ -59,18 +52,14 @@ void conns_init(struct conns *cs, const struct conn_config *config, struct admit
 
 	*cs = (struct conns){ .config = *config, .admit = admit, .wheel = wheel, .nslots = n,
 		.tick_id = tick_id, .oldest = CONN_NONE, .newest = CONN_NONE, .epfd = epfd,
-		.held_ms = -1 };
+		.held_ms = -1, .nmessage_free = MESSAGE_BUFS };
 	cs->slot = memory_take(n, sizeof *cs->slot);
 	cs->cold = memory_take(n, sizeof *cs->cold);
 	cs->session = memory_take(n, sizeof *cs->session);
 	cs->buf = memory_take(config->max_pending, sizeof *cs->buf);
 	cs->buf_free = memory_take(config->max_pending, sizeof *cs->buf_free);
-	cs->message_size = config->max_message > sizeof cs->cold->in + INPUT_SIZE ?
-	    config->max_message : sizeof cs->cold->in + INPUT_SIZE;
-	cs->nmessages = message_bufs(cs->message_size);
-	cs->nmessage_free = cs->nmessages;
-	cs->message = memory_take(cs->nmessages, cs->message_size);
-	for (uint32_t i = 0; i < cs->nmessages; i++)
+	cs->message = memory_take(MESSAGE_BUFS, config->max_message);
+	for (uint32_t i = 0; i < MESSAGE_BUFS; i++)
 		cs->message_buf[i].owner = CONN_NONE;
 	cs->nblocks = BLOCKS_EACH * n + GRANTS_MAX / sizeof cs->block->s + 1;
 	cs->block = memory_take(cs->nblocks, sizeof *cs->block);
@@ -142,28 +131,41 @@ void conn_wait_anew(struct conns *cs, struct conn *c)
 
 uint8_t *conn_message(struct conns *cs, const struct conn *c)
 {
-	return cs->message + conn_cold(cs, c)->message.buf * cs->message_size;
+	struct conn_cold *cold = conn_cold(cs, c);
+
+	return c->held ? cs->message + cold->message.buf * (size_t)cs->config.max_message : cold->small;
 }
 
-bool conn_message_take(struct conns *cs, struct conn *c)
+static void message_take(struct conns *cs, struct conn *c)
 {
+	struct conn_cold *cold = conn_cold(cs, c);
 	uint32_t i = 0;
 
-	if (c->held)
-		return true;
-	if (cs->nmessage_free == 0) {
-		cs->nstarved += !c->starved;
-		c->starved = true;
-		wheel_set(cs->wheel, cs->tick_id, cs->mono_ms + TICK_MS);
-		return false;
-	}
 	while (cs->message_buf[i].owner != CONN_NONE)
 		i++;
 	cs->nmessage_free--;
 	cs->message_buf[i] = (struct message_buf){ conn_id(cs, c), cs->mono_ms, cs->mono_ms };
-	conn_cold(cs, c)->message.buf = i;
+	cold->message.buf = i;
 	c->held = true;
-	return true;
+	memcpy(conn_message(cs, c), cold->small, cold->message.len);
+}
+
+/* What is longer than cold.small takes a message buffer: so those who say little, and they alone, need
+ * nothing that others can use up. The whole of it is no longer than max_message. */
+size_t conn_message_room(struct conns *cs, struct conn *c)
+{
+	const size_t len = conn_cold(cs, c)->message.len;
+
+	if (!c->held && len < SMALL_SIZE)
+		return SMALL_SIZE - len;
+	if (!c->held && cs->nmessage_free > 0)
+		message_take(cs, c);
+	if (c->held)
+		return SIZE_MAX;
+	cs->nstarved += !c->starved;
+	c->starved = true;
+	wheel_set(cs->wheel, cs->tick_id, cs->mono_ms + TICK_MS);
+	return 0;
 }
 
 static void unstarve(struct conns *cs, struct conn *c)
@@ -178,7 +180,7 @@ void conn_message_release(struct conns *cs, struct conn *c)
 		return;
 	cs->message_buf[conn_cold(cs, c)->message.buf].owner = CONN_NONE;
 	cs->nmessage_free++;
-	c->held = c->stashed = false;
+	c->held = false;
 	for (uint32_t id = 0; id < cs->made && cs->nstarved > 0; id++) {
 		struct conn *other = &cs->slot[id];
 
@@ -202,7 +204,7 @@ static void end_hoarders(struct conns *cs)
 {
 	uint32_t wanted = cs->nstarved;
 
-	for (uint32_t i = 0; i < cs->nmessages && wanted > 0; i++) {
+	for (uint32_t i = 0; i < MESSAGE_BUFS && wanted > 0; i++) {
 		const struct message_buf *b = &cs->message_buf[i];
 
 		if (b->owner == CONN_NONE || (cs->mono_ms - b->grown_ms < STALL_MS &&
@@ -378,7 +380,7 @@ static void closing(struct conns *cs, struct conn *c, enum why why, uint16_t cod
 	c->state = CONN_CLOSING;
 	c->why = (uint8_t)why;
 	c->code = code;
-	c->talking = false;
+	c->talking = c->stashed = false;
 	unstarve(cs, c);
 	conn_message_release(cs, c);
 	conn_deadline_set(cs, c, cs->mono_ms + (cs->ending ? SHUTDOWN_MS : LINGER_MS));

@@ -70,8 +70,8 @@ struct conn {
 	bool     publishes : 1;		/* raw: may publish its subject */
 	bool     by_session : 1;	/* end_ms is that of its session, not of its token */
 	bool     talking : 1;		/* a message of its own has begun, see cold.message */
-	bool     held : 1;		/* has a message buffer: cold.message.buf */
-	bool     stashed : 1;		/* that holds input not looked at yet, until there is room in out */
+	bool     held : 1;		/* has a message buffer, cold.message.buf, and not cold.small */
+	bool     stashed : 1;		/* cold.small is input not looked at yet, until there is room in out */
 	bool     starved : 1;		/* waits for a message buffer, unread */
 	bool     again : 1;		/* may have one now, and what it has said may be here already */
 	uint32_t heard_ms, moved_ms;	/* last sign of life; last byte that its socket took */
@@ -87,8 +87,9 @@ struct conn {
 struct conn_cold {
 	uint8_t in[6 + WS_CONTROL_MAX];	/* one short client frame */
 	uint8_t out[OUT_MAX];
+	uint8_t small[SMALL_SIZE];
 	struct {			/* what the client has begun to say */
-		uint32_t buf, len;	/* the message buffer, and bytes in it */
+		uint32_t buf, len;	/* the message buffer; bytes in that, or in small */
 		uint8_t  mask[4];	/* of the frame, turned to the next byte */
 		uint8_t  op, utf8;
 		bool     fin;
@@ -113,7 +114,7 @@ struct block {
 	uint8_t  s[60];
 };
 
-/* Where messages of clients are put together. */
+/* Where long messages of clients are put together. */
 struct message_buf {
 	uint32_t owner;			/* or CONN_NONE */
 	int64_t  since_ms, grown_ms;
@@ -154,10 +155,9 @@ struct conns {
 	uint8_t (*buf)[HEAD_MAX];	/* max_pending of them */
 	uint32_t *buf_free;
 	uint32_t nbuf_free, nbuf_made;
-	uint8_t *message;		/* nmessages of message_size */
-	size_t   message_size;
+	uint8_t *message;		/* MESSAGE_BUFS of max_message */
 	struct message_buf message_buf[MESSAGE_BUFS];
-	uint32_t nmessages, nmessage_free, nstarved;
+	uint32_t nmessage_free, nstarved;
 	struct block *block;
 	uint32_t block_free, nblocks, nblocks_made, nblocks_used;	/* block_free: plus 1 */
 	struct formed formed;
@@ -235,7 +235,7 @@ static inline bool conn_lives(const struct conn *c)
 /* conn.c */
 uint8_t *conn_buf(struct conns *cs, struct conn *c);		/* its pending buffer, taken if need be */
 void conn_buf_release(struct conns *cs, struct conn *c);
-bool conn_message_take(struct conns *cs, struct conn *c);	/* false: none is free, and it is starved */
+size_t conn_message_room(struct conns *cs, struct conn *c);	/* for bytes more; 0: none, and it is starved */
 void conn_message_release(struct conns *cs, struct conn *c);
 void conn_message_grows(struct conns *cs, const struct conn *c);
 uint8_t *conn_message(struct conns *cs, const struct conn *c);

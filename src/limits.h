@@ -14,9 +14,8 @@
 #define READ_SIZE 65536u	/* one read of a source: what a pipe holds */
 #define INPUT_SIZE 4096u	/* one read of a client, which has little to say */
 #define READS_MAX 2		/* of one client before others have their turn */
-#define MESSAGE_BUFS 64u		/* of --max-message bytes: for what clients say in parts; less, but */
-#define MESSAGE_BUFS_MIN 8u	/* at least so many, if they are over */
-#define MESSAGE_BYTES 4194304u	/* in all */
+#define SMALL_SIZE (INPUT_SIZE + 256u)	/* of a message in parts, before it takes a message buffer */
+#define MESSAGE_BUFS 32u	/* of --max-message bytes, for all clients */
 #define SUBSCRIPTIONS_EACH 8u	/* of sluice.v1, for each client on the average */
 
 #define LISTENERS_MAX 16u
@@ -34,10 +33,10 @@
 #define CLIENT_SNDBUF 65536
 
 #define LINGER_MS 3000		/* for a peer to take its close frame or reply and go */
-#define SHUTDOWN_MS 1500	/* the same when all of sluice ends */
+#define SHUTDOWN_MS 1000	/* the same when all of sluice ends */
 #define HOLD_MS 10000		/* --slow wait: without progress for so long, a client goes */
 #define EXPIRING_MS 60000	/* before its end, a sluice.v1 client is told */
-#define STALL_MS 1000		/* a message that does not grow gives way to those who wait to say one */
+#define STALL_MS 1000		/* a long message that does not grow gives way to others */
 #define TICK_MS 250		/* between looks at what no event tells */
 #define RETRY_MIN_MS 250	/* reconnecting sources: the first delay, doubled up to */
 #define RETRY_MAX_MS 30000

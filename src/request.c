@@ -303,8 +303,8 @@ static void posted(struct conns *cs, struct conn *c, uint8_t *rest, size_t nrest
 		answer(cs, c, out, http_posted(out, keep, cors(cs, &cold->req)), keep, rest, nrest);
 }
 
-/* Take the body from p[0..n). */
-static void take_body(struct conns *cs, struct conn *c, uint8_t *p, size_t n)
+/* Take the body from p[0..n), for which there is room; up to p + end is what has come. */
+static void take_body(struct conns *cs, struct conn *c, uint8_t *p, size_t n, size_t end)
 {
 	struct conn_cold *cold = conn_cold(cs, c);
 	size_t used, len = cold->message.len;
@@ -314,7 +314,7 @@ static void take_body(struct conns *cs, struct conn *c, uint8_t *p, size_t n)
 	cold->message.len = (uint32_t)len;
 	conn_message_grows(cs, c);
 	if (r == BODY_DONE)
-		posted(cs, c, p + used, n - used);
+		posted(cs, c, p + used, end - used);
 	else if (r != BODY_MORE)
 		conn_refuse(cs, c, r == BODY_BIG ? WHY_MESSAGE_TOO_LARGE : WHY_BAD_REQUEST, &cold->req, NULL);
 }
@@ -394,10 +394,14 @@ static void advance(struct conns *cs, struct conn *c)
 				request(cs, c);
 			else if (why != WHY_MORE)
 				conn_refuse(cs, c, why, NULL, NULL);
-		} else if (c->state == CONN_BODY && conn_message_take(cs, c)) {
-			c->head_len = c->head_seen;
-			take_body(cs, c, buf + c->head_seen, n);
+		} else if (c->state == CONN_BODY) {
+			const size_t room = conn_message_room(cs, c), some = n < room ? n : room;
+
+			if (room > 0)
+				take_body(cs, c, buf + c->head_seen, some, n);
 			if (c->state == CONN_BODY)
+				c->head_seen = (uint16_t)(c->head_seen + some);
+			if (c->state == CONN_BODY && (room == 0 || some == n))
 				return;
 		} else {
 			return;
@@ -418,14 +422,18 @@ void conn_input_request(struct conns *cs, struct conn *c, bool ended)
 			break;
 		const bool head = c->state == CONN_HEAD;
 		uint8_t *p = head ? conn_buf(cs, c) + c->head_len : body;
-		const size_t cap = head ? (size_t)(HEAD_MAX - c->head_len) : sizeof body;
+		size_t cap = head ? (size_t)(HEAD_MAX - c->head_len) : conn_message_room(cs, c);
 
+		if (!head && cap > sizeof body)
+			cap = sizeof body;
+		if (cap == 0)
+			break;
 		if (!conn_recv(cs, c, p, cap, &n))
 			return;
 		if (head)
 			c->head_len = (uint16_t)(c->head_len + n);
 		else if (n > 0)
-			take_body(cs, c, body, n);
+			take_body(cs, c, body, n, n);
 		advance(cs, c);
 		more = n == cap || (ended && n > 0);
 	}

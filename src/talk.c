@@ -11,6 +11,15 @@
 
 static const struct span none = { NULL, 0 };
 
+/* It ends for what it has said; what it said before that goes out first. */
+static void end(struct conns *cs, struct conn *c, enum why why)
+{
+	if (c->state == CONN_AUTH)
+		conn_log_reject(c, why, none, NULL);
+	conns_flush(cs);
+	conn_close(cs, c, why);
+}
+
 /* ---- sluice.v1 ---- */
 
 static void put_error(struct conns *cs, struct conn *c, struct span id, enum why why)
@@ -68,6 +77,9 @@ enum why conn_auth(struct conns *cs, struct conn *c, struct jwt *jwt, struct spa
 		why = admit_take(cs->admit, jwt);
 	if (why != WHY_OK)
 		return why;
+	conns_flush(cs);			/* before anything that it may see changes */
+	if (!conn_lives(c) || c->state == CONN_CLOSING)
+		return WHY_OK;
 	conn_grants_set(cs, c, jwt);
 	memcpy(s->who, jwt->who, sizeof s->who);
 	conn_log(LOG_INFO, renews ? "renew" : "accept", c);
@@ -76,7 +88,6 @@ enum why conn_auth(struct conns *cs, struct conn *c, struct jwt *jwt, struct spa
 		conn_expire(cs, c, jwt);
 		end_ungranted(cs, c);
 	} else {
-		conns_flush(cs);		/* what it has posted */
 		conn_admit(cs, c, jwt);
 		hub_open(&cs->hub, conn_id(cs, c));
 		c->joined = true;
@@ -126,6 +137,9 @@ static enum why op_unsub(struct conns *cs, struct conn *c, const struct v1_op *o
 {
 	if (!subject_pattern_valid((const uint8_t *)op->subject.p, op->subject.n))
 		return WHY_BAD_REQUEST;
+	conns_flush(cs);			/* what it has published is still for it */
+	if (c->state != CONN_OPEN)
+		return WHY_TOO_SLOW;
 	cs->formed.head = 0;
 	hub_unsubscribe(&cs->hub, conn_id(cs, c), op->subject.p, op->subject.n);
 	return WHY_OK;
@@ -151,8 +165,7 @@ static void message_v1(struct conns *cs, struct conn *c, uint8_t *p, size_t n)
 		return;
 	}
 	if (c->state == CONN_AUTH) {
-		conn_log_reject(c, WHY_TOKEN_MISSING, none, NULL);
-		conn_close(cs, c, WHY_TOKEN_MISSING);
+		end(cs, c, WHY_TOKEN_MISSING);
 		return;
 	}
 	if (op.what == V1_SUB)
@@ -168,13 +181,6 @@ static void message_v1(struct conns *cs, struct conn *c, uint8_t *p, size_t n)
 }
 
 /* ---- messages ---- */
-
-/* It ends for what it has said; what it said before that goes out first. */
-static void end(struct conns *cs, struct conn *c, enum why why)
-{
-	conns_flush(cs);
-	conn_close(cs, c, why);
-}
 
 static void message(struct conns *cs, struct conn *c, uint8_t *p, size_t n)
 {
@@ -250,6 +256,10 @@ static void data_take(struct conns *cs, struct conn *c, uint8_t *p, size_t n)
 		end(cs, c, WHY_WS_UTF8);	/* RFC 6455 8.1, at the first bad byte */
 		return;
 	}
+	if (c->state == CONN_OPEN && conn_message_room(cs, c) < n) {
+		end(cs, c, WHY_TOO_SLOW);	/* only right behind an upgrade: else there is room */
+		return;
+	}
 	memmove(parts(cs, c) + cold->message.len, p, n);	/* an auth may stand in the same buffer */
 	cold->message.len += (uint32_t)n;
 	conn_message_grows(cs, c);
@@ -270,10 +280,6 @@ static void data_begin(struct conns *cs, struct conn *c, const struct ws_head *h
 			end(cs, c, WHY_WS_UTF8);
 		else
 			message(cs, c, p, n);
-		return;
-	}
-	if (!c->talking && c->state == CONN_OPEN && !conn_message_take(cs, c)) {
-		end(cs, c, WHY_TOO_SLOW);	/* only right behind an upgrade: else one is there */
 		return;
 	}
 	if (!c->talking)
@@ -357,12 +363,14 @@ static size_t frame(struct conns *cs, struct conn *c, uint8_t *p, size_t n)
 /* Keep input until there is room for the replies to it. */
 static void stash(struct conns *cs, struct conn *c, const uint8_t *p, size_t n)
 {
-	if (c->state != CONN_OPEN || !conn_message_take(cs, c)) {
-		end(cs, c, WHY_TOO_SLOW);	/* and as in data_begin */
+	struct conn_cold *cold = conn_cold(cs, c);
+
+	if (c->state != CONN_OPEN || n > SMALL_SIZE) {
+		end(cs, c, WHY_TOO_SLOW);	/* only right behind an upgrade: else it is no more */
 		return;
 	}
-	memcpy(conn_message(cs, c), p, n);
-	conn_cold(cs, c)->message.len = (uint32_t)n;
+	memcpy(cold->small, p, n);
+	cold->message.len = (uint32_t)n;
 	c->stashed = true;
 }
 
@@ -393,31 +401,34 @@ bool conn_frames(struct conns *cs, struct conn *c, uint8_t *p, size_t n)
 	return true;
 }
 
-/* It may say something that takes a message buffer: one must be there before it is read. */
-static bool may_read(struct conns *cs, struct conn *c)
+/* How much may be read: what then has come of a message has its place. */
+static size_t input_room(struct conns *cs, struct conn *c)
 {
-	if (c->state != CONN_OPEN || (c->form == FORM_FRAME && !c->publishes) || c->held ||
-	    cs->nmessage_free > 0)
-		return !c->stashed;
-	return conn_message_take(cs, c);	/* it is starved */
+	size_t n = INPUT_SIZE;
+
+	if (c->stashed)
+		return 0;
+	if (c->state == CONN_OPEN && c->talking)
+		n = conn_message_room(cs, c);
+	return n < INPUT_SIZE ? n : INPUT_SIZE;
 }
 
 void conn_input_frames(struct conns *cs, struct conn *c, bool ended)
 {
 	struct conn_cold *cold = conn_cold(cs, c);
 	uint8_t in[sizeof cold->in + INPUT_SIZE];
-	size_t n;
 
 	for (int i = 0; i < READS_MAX; i++) {
-		const size_t kept = c->in_len;
+		const size_t kept = c->in_len, room = input_room(cs, c);
+		size_t n;
 
-		if (!may_read(cs, c) || !conn_recv(cs, c, in + kept, INPUT_SIZE, &n) || n == 0)
+		if (room == 0 || !conn_recv(cs, c, in + kept, room, &n) || n == 0)
 			return;
 		if (kept)
 			memcpy(in, cold->in, kept);
 		c->heard_ms = (uint32_t)cs->mono_ms;
 		c->in_len = 0;
-		if (!conn_frames(cs, c, in, kept + n) || (n < INPUT_SIZE && !ended))
+		if (!conn_frames(cs, c, in, kept + n) || (n < room && !ended))
 			return;
 	}
 	conn_rearm(cs, c);
@@ -427,12 +438,12 @@ void conn_input_frames(struct conns *cs, struct conn *c, bool ended)
 void conn_unstash(struct conns *cs, struct conn *c)
 {
 	const size_t n = conn_cold(cs, c)->message.len;
-	uint8_t in[sizeof conn_cold(cs, c)->in + INPUT_SIZE];
+	uint8_t in[SMALL_SIZE];
 
 	if (!conn_out_room(c, 0))
 		return;
-	memcpy(in, conn_message(cs, c), n);
-	conn_message_release(cs, c);
+	memcpy(in, conn_cold(cs, c)->small, n);
+	c->stashed = false;
 	if (conn_frames(cs, c, in, n) && !c->stashed)
 		conn_rearm(cs, c);
 }
