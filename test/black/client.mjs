@@ -1,13 +1,17 @@
 // node client.mjs URL OPTIONS: what npm's ws sees, one JSON object a line.
-// OPTIONS: {"protocols": [...], "headers": {...}, "stop": N}: close 1000 after N messages.
+// OPTIONS: {"protocols": [...], "headers": {...}, "send": [...], "stop": N}: send these texts,
+// close 1000 after N messages.
 import WebSocket from "ws";
 
 const [url, options] = process.argv.slice(2);
-const { protocols = [], headers = {}, stop = 0 } = JSON.parse(options ?? "{}");
+const { protocols = [], headers = {}, send = [], stop = 0 } = JSON.parse(options ?? "{}");
 const say = (o) => process.stdout.write(JSON.stringify(o) + "\n");
 const ws = new WebSocket(url, protocols, { headers });
 let n = 0;
-ws.on("open", () => say({ open: ws.protocol, extensions: ws.extensions }));
+ws.on("open", () => {
+  say({ open: ws.protocol, extensions: ws.extensions });
+  send.forEach((text) => ws.send(text));
+});
 ws.on("message", (data, binary) => {
   say(binary ? { binary: data.toString("base64") } : { text: data.toString() });
   if (++n === stop) ws.close(1000, "enough");
