@@ -53,12 +53,13 @@ struct conn {
 	uint32_t next, prev;		/* pending list; next alone: free list, plus 1 */
 	uint32_t buf;			/* pending: what has come of a head or an auth, or CONN_NONE */
 	uint16_t head_len, head_seen;	/* bytes in buf; looked at, or taken */
-	uint8_t  state, why;		/* why: what ends it */
+	uint8_t  state : 4;
+	uint8_t  form : 2;		/* enum form of what it gets; FORM_V1 from the upgrade on */
+	uint8_t  why;			/* what ends it */
 	uint8_t  in_len;		/* bytes of a frame not all here, in cold.in */
 	uint8_t  key;			/* of its token, in the keyring */
 	uint16_t out_len, out_off;	/* frames of its own that wait, in cold.out */
 	uint16_t code;			/* close code for the log */
-	uint8_t  form : 2;		/* enum form of what it gets; FORM_V1 from the upgrade on */
 	bool     admitted : 1;
 	bool     metrics : 1;		/* came in on --metrics */
 	bool     kept : 1;		/* a request has been answered before */

@@ -152,22 +152,27 @@ static bool closed(struct conns *cs, struct conn *c)
 	return true;
 }
 
-/* Nothing of it is kept if the socket takes it at once, so that an idle client stays small. */
-void conn_out(struct conns *cs, struct conn *c, const uint8_t *p, size_t n)
+/* Nothing of a frame is kept if the socket takes it at once, so that an idle client stays small. False:
+ * the connection is gone. */
+static bool out_add(struct conns *cs, struct conn *c, const uint8_t *p, size_t n)
 {
 	size_t sent = 0;
 
 	assert(c->out_len + n <= OUT_MAX);
 	if (c->out_len == 0 && !c->blocked && !conn_send(cs, c, p, n, &sent))
-		return;
-	if (sent < n) {
-		memcpy(conn_cold(cs, c)->out + c->out_len, p, n);
-		c->out_off = c->out_len ? c->out_off : (uint16_t)sent;
-		c->out_len = (uint16_t)(c->out_len + n);
-	} else if (c->state == CONN_CLOSING && !closed(cs, c)) {
-		return;
-	}
-	conn_push(cs, c);
+		return false;
+	if (sent == n)
+		return c->state != CONN_CLOSING || closed(cs, c);
+	memcpy(conn_cold(cs, c)->out + c->out_len, p, n);
+	c->out_off = c->out_len ? c->out_off : (uint16_t)sent;
+	c->out_len = (uint16_t)(c->out_len + n);
+	return true;
+}
+
+void conn_out(struct conns *cs, struct conn *c, const uint8_t *p, size_t n)
+{
+	if (out_add(cs, c, p, n))
+		conn_push(cs, c);
 }
 
 /* A control frame. One that waits for a raw client and has not been begun can only be a pong or a
@@ -198,39 +203,39 @@ static bool push_out(struct conns *cs, struct conn *c)
 }
 
 /* What a sluice.v1 client is to be told between messages: gaps, the end of a subscription, and that it
- * expires. */
-static bool put_notice(struct conns *cs, struct conn *c)
+ * expires. 0: nothing. */
+static size_t notice(struct conns *cs, struct conn *c, uint8_t out[V1_REPLY_MAX])
 {
+	struct session *session = conn_session(cs, c);
 	const uint32_t id = conn_id(cs, c);
-	uint8_t *out = conn_cold(cs, c)->out;
-	uint32_t sub = HUB_NONE;
-	size_t n;
 
 	if (c->form != FORM_V1 || !c->joined || c->state != CONN_OPEN)
-		return false;
-	if (conn_session(cs, c)->warning) {
-		conn_session(cs, c)->warning = false;
-		n = v1_expiring(out, (c->end_ms - cs->mono_ms + 999) / 1000);
-	} else if ((sub = hub_notice(&cs->hub, id)) != HUB_NONE) {
-		const struct hub_sub *s = &cs->hub.sub[sub];
-		const struct hub_subject *e = &cs->hub.subject[s->entry];
-		const struct span name = { (const char *)e->name, e->len };
-
-		n = s->ended ? v1_error(out, (struct span){ NULL, 0 }, name, WHY_SUBJECT_DENIED) :
-		    v1_gap(out, name, s->missed);
-		hub_noticed(&cs->hub, id, sub);
-	} else {
-		return false;
+		return 0;
+	if (session->warning) {
+		session->warning = false;
+		return v1_expiring(out, (c->end_ms - cs->mono_ms + 999) / 1000);
 	}
-	c->out_len = (uint16_t)n;
-	return true;
+	const uint32_t sub = hub_notice(&cs->hub, id);
+
+	if (sub == HUB_NONE)
+		return 0;
+	const struct hub_sub *s = &cs->hub.sub[sub];
+	const struct hub_subject *e = &cs->hub.subject[s->entry];
+	const struct span name = { (const char *)e->name, e->len };
+	const size_t n = s->ended ? v1_error(out, (struct span){ NULL, 0 }, name, WHY_SUBJECT_DENIED) :
+	    v1_gap(out, name, s->missed);
+
+	hub_noticed(&cs->hub, id, sub);
+	return n;
 }
 
 /* Send what is due until there is no more or the socket is full. Frames of its own go between
  * messages, before any that has not been begun. The slot may be free on return. */
 void conn_push(struct conns *cs, struct conn *c)
 {
+	uint8_t out[V1_REPLY_MAX];
 	struct piece piece;
+	size_t n;
 
 	while (!c->blocked) {
 		const bool begun = c->out_len > 0 || c->state == CONN_CLOSING;
@@ -249,8 +254,9 @@ void conn_push(struct conns *cs, struct conn *c)
 		if (c->out_len > 0) {
 			if (!push_out(cs, c))
 				return;
-		} else if (put_notice(cs, c)) {
-			continue;
+		} else if ((n = notice(cs, c, out)) > 0) {
+			if (!out_add(cs, c, out, n))
+				return;
 		} else if (c->joined && piece_next(cs, c, false, &piece)) {
 			if (!piece_send(cs, c, &piece))
 				return;

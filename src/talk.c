@@ -174,7 +174,7 @@ static void message_v1(struct conns *cs, struct conn *c, uint8_t *p, size_t n)
 		why = op_unsub(cs, c, &op);
 	else if (op.what == V1_PUB)
 		why = op_pub(cs, c, &op);
-	if (why == WHY_SUBJECT_DENIED)
+	if (why == WHY_SUBJECT_DENIED || why == WHY_TOO_MANY_SUBSCRIPTIONS)
 		conn_log_reject(c, why, op.subject, NULL);
 	if (c->state == CONN_OPEN)
 		put_result(cs, c, op.id, why);

@@ -975,7 +975,7 @@ static void challenge_of(char want[160], enum why why, bool given)
 	if (why_http(why) != 401 && !scope)
 		return;
 	strcpy(want, "Bearer realm=\"sluice\"");
-	if (given)
+	if (given || scope)
 		snprintf(want + strlen(want), 120, ", error=\"%s\", error_description=\"%s\"",
 		    error, why_text(why));
 }
@@ -1018,7 +1018,7 @@ static void check_refusal(enum why why, bool given, struct span origin)
 	if (!CHECK(is(reply_field(out, "WWW-Authenticate"), want)))
 		printf("\t%s\n", why_text(why));
 	check_cors(out, origin);
-	CHECK(is(reply_field(out, "Allow"), status == 405 ? "GET, HEAD, POST, OPTIONS" : ""));
+	CHECK(is(reply_field(out, "Allow"), status == 405 ? "GET, POST, OPTIONS" : ""));
 	CHECK(is(reply_field(out, "Upgrade"), status == 426 ? "websocket" : ""));
 	CHECK(is(reply_field(out, "Sec-WebSocket-Version"), status == 426 ? "13" : ""));
 	CHECK(is(reply_field(out, "Connection"), status == 426 ? "Upgrade, close" : "close"));

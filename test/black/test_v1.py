@@ -689,6 +689,20 @@ class Grants(v1.Case):
             self.hang_up()
 
 
+class Limits(v1.Case):
+    def test_shapes(self):
+        """Patterns of 64 shapes at a time; one more is refused, until one has gone."""
+        s = self.server()
+        c = greet(s.ws("/", OFFER, token=mint(permissions=ALL)))
+        shapes = ["/" + "a/" * n + "+" for n in range(64)]
+        c.sub(*shapes)
+        self.assertEqual(c.call("sub", subject="/x/*"), "too_many_subscriptions")
+        self.assertEqual(s.wait_log(event="reject")["reason"], "too_many_subscriptions")
+        c.sub("/b/+").unsub("/a/a/+")            # a shape that is there, and a place that is free
+        c.sub("/x/*").pub("/x/y", "z")
+        self.assertEqual(c.data(), ["z"])
+
+
 class Data(v1.Case):
     TEXTS = ["", " ", '"', "\\", '\\"', "\\u0041", "a\tb", "".join(map(chr, range(32))), "\x7f\x80\x9f\xa0",
              "\u2028\u2029", "\ufeff\ufffe\uffff\ufffd", "\U0001f600\U0010ffff", "caf\u00e9", "</script>", "{}",
