@@ -168,28 +168,33 @@ size_t conn_message_room(struct conns *cs, struct conn *c)
 	return 0;
 }
 
-static void unstarve(struct conns *cs, struct conn *c)
+/* One is free again: all who wait look again. */
+static void wake_starved(struct conns *cs)
 {
-	cs->nstarved -= c->starved;
-	c->starved = false;
+	for (uint32_t id = 0; id < cs->made && cs->nstarved > 0; id++) {
+		struct conn *c = &cs->slot[id];
+
+		if (c->starved) {
+			c->starved = false;
+			cs->nstarved--;
+			conn_rearm(cs, c);
+		}
+	}
 }
 
+/* It has none, needs none and waits for none any more; what it left unread is to be read now. */
 void conn_message_release(struct conns *cs, struct conn *c)
 {
+	if (c->state != CONN_FREE && (c->starved || c->stashed))
+		conn_rearm(cs, c);
+	cs->nstarved -= c->starved;
+	c->starved = c->stashed = false;
 	if (!c->held)
 		return;
 	cs->message_buf[conn_cold(cs, c)->message.buf].owner = CONN_NONE;
 	cs->nmessage_free++;
 	c->held = false;
-	for (uint32_t id = 0; id < cs->made && cs->nstarved > 0; id++) {
-		struct conn *other = &cs->slot[id];
-
-		if (other->state != CONN_FREE && other->starved) {	/* each looks again */
-			unstarve(cs, other);
-			other->again = true;
-			conn_rearm(cs, other);
-		}
-	}
+	wake_starved(cs);
 }
 
 void conn_message_grows(struct conns *cs, const struct conn *c)
@@ -243,13 +248,20 @@ static void grants_free(struct conns *cs, struct session *s)
 	}
 }
 
+static size_t blocks(size_t n)
+{
+	const size_t each = sizeof((struct block *)0)->s;
+
+	return (n + each - 1) / each;
+}
+
 static uint32_t grants_copy(struct conns *cs, const struct grants *g)
 {
 	const size_t each = sizeof cs->block->s;
 	uint32_t first = 0;
 
 	/* From the end, so that each block is put in front of those that follow it. */
-	for (size_t i = (g->n + each - 1) / each; i-- > 0;) {
+	for (size_t i = blocks(g->n); i-- > 0;) {
 		const uint32_t b = cs->block_free ? cs->block_free - 1 : cs->nblocks_made++;
 		const size_t n = g->n - i * each;
 
@@ -263,11 +275,11 @@ static uint32_t grants_copy(struct conns *cs, const struct grants *g)
 	return first;
 }
 
-bool conn_grants_fit(const struct conns *cs, const struct jwt *jwt)
+bool conn_grants_fit(const struct conns *cs, const struct conn *c, const struct jwt *jwt)
 {
-	const size_t each = sizeof cs->block->s;
+	const struct session *s = &cs->session[conn_id(cs, c)];
 
-	return cs->nblocks_used + (jwt->grants.n + each - 1) / each <= cs->nblocks;
+	return cs->nblocks_used - blocks(s->grants ? s->ngrants : 0) + blocks(jwt->grants.n) <= cs->nblocks;
 }
 
 void conn_grants_set(struct conns *cs, const struct conn *c, const struct jwt *jwt)
@@ -355,7 +367,6 @@ void conn_free(struct conns *cs, struct conn *c)
 		hub_leave(&cs->hub, conn_id(cs, c));
 	if (c->form == FORM_V1)
 		grants_free(cs, conn_session(cs, c));
-	unstarve(cs, c);
 	wheel_clear(cs->wheel, conn_id(cs, c));
 	close(c->fd);
 	c->state = CONN_FREE;
@@ -380,8 +391,7 @@ static void closing(struct conns *cs, struct conn *c, enum why why, uint16_t cod
 	c->state = CONN_CLOSING;
 	c->why = (uint8_t)why;
 	c->code = code;
-	c->talking = c->stashed = false;
-	unstarve(cs, c);
+	c->talking = false;
 	conn_message_release(cs, c);
 	conn_deadline_set(cs, c, cs->mono_ms + (cs->ending ? SHUTDOWN_MS : LINGER_MS));
 }
@@ -458,7 +468,7 @@ void conn_expire(struct conns *cs, struct conn *c, const struct jwt *jwt)
 		if (jwt->session_ms != INT64_MAX)
 			s->session_ms = jwt->session_ms;
 		session_ms = later(s->start_ms, s->session_ms);
-		s->warned = false;
+		s->warned = s->warning = false;
 	}
 	c->by_session = session_ms <= expiry_ms;
 	c->end_ms = c->by_session ? session_ms : expiry_ms;
@@ -590,10 +600,8 @@ void conn_event(struct conns *cs, uint32_t id, uint32_t gen, uint32_t events)
 		if (c->state == CONN_OPEN && c->stashed)
 			conn_unstash(cs, c);
 	}
-	const bool again = c->again;
-
-	c->again = false;
-	if (c->state != CONN_FREE && (again || events & (EPOLLIN | CONN_ENDED)))
+	/* A body that waited for a message buffer may be all here: conn_rearm brings EPOLLOUT then. */
+	if (c->state == CONN_BODY || (c->state != CONN_FREE && events & (EPOLLIN | CONN_ENDED)))
 		input(cs, c, events & CONN_ENDED);
 	conns_flush(cs);
 }

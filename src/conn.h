@@ -74,7 +74,6 @@ struct conn {
 	bool     held : 1;		/* has a message buffer, cold.message.buf, and not cold.small */
 	bool     stashed : 1;		/* cold.small is input not looked at yet, until there is room in out */
 	bool     starved : 1;		/* waits for a message buffer, unread */
-	bool     again : 1;		/* may have one now, and what it has said may be here already */
 	uint32_t heard_ms, moved_ms;	/* last sign of life; last byte that its socket took */
 	struct conn_peer peer;
 	uint64_t left;			/* of a data frame's payload: still to come */
@@ -99,6 +98,8 @@ struct conn_cold {
 	struct http_req req;		/* BODY: its spans point into buf */
 	struct body body;
 };
+
+_Static_assert(sizeof((struct conn_cold *)0)->in + INPUT_SIZE <= SMALL_SIZE, "one read can be stashed");
 
 /* Of a sluice.v1 client. */
 struct session {
@@ -237,12 +238,12 @@ static inline bool conn_lives(const struct conn *c)
 uint8_t *conn_buf(struct conns *cs, struct conn *c);		/* its pending buffer, taken if need be */
 void conn_buf_release(struct conns *cs, struct conn *c);
 size_t conn_message_room(struct conns *cs, struct conn *c);	/* for bytes more; 0: none, and it is starved */
-void conn_message_release(struct conns *cs, struct conn *c);
+void conn_message_release(struct conns *cs, struct conn *c);	/* or no longer wait for one */
 void conn_message_grows(struct conns *cs, const struct conn *c);
 uint8_t *conn_message(struct conns *cs, const struct conn *c);
 void conn_admit(struct conns *cs, struct conn *c, const struct jwt *jwt);
 void conn_expire(struct conns *cs, struct conn *c, const struct jwt *jwt);	/* its end, as of this token */
-bool conn_grants_fit(const struct conns *cs, const struct jwt *jwt);
+bool conn_grants_fit(const struct conns *cs, const struct conn *c, const struct jwt *jwt);	/* in place of its own */
 void conn_grants_set(struct conns *cs, const struct conn *c, const struct jwt *jwt);
 bool conn_granted(struct conns *cs, const struct conn *c, unsigned right, struct span subject);
 void conn_wait_anew(struct conns *cs, struct conn *c);		/* for a request, behind all who wait */

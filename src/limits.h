@@ -14,7 +14,7 @@
 #define READ_SIZE 65536u	/* one read of a source: what a pipe holds */
 #define INPUT_SIZE 4096u	/* one read of a client, which has little to say */
 #define READS_MAX 2		/* of one client before others have their turn */
-#define SMALL_SIZE (INPUT_SIZE + 256u)	/* of a message in parts, before it takes a message buffer */
+#define SMALL_SIZE HEAD_MAX	/* of a message in parts, before it takes a message buffer */
 #define MESSAGE_BUFS 32u	/* of --max-message bytes, for all clients */
 #define SUBSCRIPTIONS_EACH 8u	/* of sluice.v1, for each client on the average */
 

@@ -79,10 +79,12 @@ static void next_request(struct conns *cs, struct conn *c, const uint8_t *rest, 
 static void answer(struct conns *cs, struct conn *c, const char *head, size_t len, bool keep,
     const uint8_t *rest, size_t n)
 {
-	if (keep && put(c, head, len, false))
+	if (!keep)
+		reply(cs, c, head, len, NULL, 0);
+	else if (put(c, head, len, false))
 		next_request(cs, c, rest, n);
 	else
-		reply(cs, c, head, len, NULL, 0);
+		drain(cs, c);		/* it does not read what it is told, and has lost it */
 }
 
 /* ---- what needs no token ---- */

@@ -71,7 +71,7 @@ enum why conn_auth(struct conns *cs, struct conn *c, struct jwt *jwt, struct spa
 	if (why == WHY_OK && renews && (jwt->key != c->key || memcmp(jwt->who, s->who, sizeof s->who) != 0))
 		why = WHY_RENEWAL_MISMATCH;
 	if (why == WHY_OK && ((!renews && cs->nopen >= cs->config.max_clients) ||
-	    !conn_grants_fit(cs, jwt)))
+	    !conn_grants_fit(cs, c, jwt)))
 		why = WHY_TOO_MANY_CLIENTS;
 	if (why == WHY_OK)
 		why = admit_take(cs->admit, jwt);
@@ -274,7 +274,6 @@ static void data_begin(struct conns *cs, struct conn *c, const struct ws_head *h
 	uint8_t utf8 = 0;
 
 	if (!c->talking && h->fin && n == h->len) {	/* as most are: nothing is to be kept */
-		c->left = 0;
 		ws_mask(p, n, h->mask);
 		if (wants_text(cs, c) && (!utf8_step(&utf8, p, n) || utf8 != 0))
 			end(cs, c, WHY_WS_UTF8);
@@ -287,7 +286,6 @@ static void data_begin(struct conns *cs, struct conn *c, const struct ws_head *h
 	c->talking = true;
 	cold->message.fin = h->fin;
 	memcpy(cold->message.mask, h->mask, sizeof h->mask);
-	c->left -= n;
 	data_take(cs, c, p, n);
 }
 
@@ -351,12 +349,9 @@ static size_t frame(struct conns *cs, struct conn *c, uint8_t *p, size_t n)
 		control_frame(cs, c, &h, p + used);
 		return used + here;
 	}
-	c->left = h.len;
-	if (c->state == CONN_CLOSING) {
-		c->left -= here;
-	} else if (c->state != CONN_FREE) {
+	c->left = h.len - here;
+	if (c->state == CONN_OPEN || c->state == CONN_AUTH)
 		data_begin(cs, c, &h, p + used, here);
-	}
 	return used + here;
 }
 
@@ -365,11 +360,7 @@ static void stash(struct conns *cs, struct conn *c, const uint8_t *p, size_t n)
 {
 	struct conn_cold *cold = conn_cold(cs, c);
 
-	if (c->state != CONN_OPEN || n > SMALL_SIZE) {
-		end(cs, c, WHY_TOO_SLOW);	/* only right behind an upgrade: else it is no more */
-		return;
-	}
-	memcpy(cold->small, p, n);
+	memcpy(cold->small, p, n);		/* n: one read, or what came with a head */
 	cold->message.len = (uint32_t)n;
 	c->stashed = true;
 }
@@ -385,9 +376,11 @@ bool conn_frames(struct conns *cs, struct conn *c, uint8_t *p, size_t n)
 			c->left -= used;
 			if (c->state != CONN_CLOSING)
 				data_take(cs, c, p, used);
-		} else if (c->form == FORM_V1 && c->state != CONN_CLOSING && !c->talking && !conn_out_room(c, 0)) {
+		} else if (c->form == FORM_V1 && c->state == CONN_OPEN && !c->talking && !conn_out_room(c, 0)) {
 			stash(cs, c, p, n);
 			return true;
+		} else if (c->state == CONN_AUTH && !c->talking && !conn_out_room(c, 0)) {
+			end(cs, c, WHY_TOO_SLOW);	/* it reads no pongs */
 		} else if ((used = frame(cs, c, p, n)) == 0) {
 			memcpy(conn_cold(cs, c)->in, p, n);
 			c->in_len = (uint8_t)n;

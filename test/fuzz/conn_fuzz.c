@@ -67,6 +67,7 @@ static struct wire {
 } wires[SLOTS_MAX];
 static bool wide;		/* no socket is ever full */
 static bool tight;		/* replies may find it full, too */
+static bool abrupt;		/* all are dropped at the end */
 static size_t raised;		/* the room that a raised SO_SNDBUF is */
 
 static uint8_t byte(void)
@@ -155,8 +156,8 @@ int accept4(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len, int flags)
 	MUST((size_t)got < sizeof life_of / sizeof life_of[0]);
 	life_of[got] = waiting[0].life;
 	memmove(waiting, waiting + 1, --nwaiting * sizeof waiting[0]);
-	addr.__sockaddr__->sa_family = AF_UNIX;
-	*len = sizeof addr.__sockaddr__->sa_family;
+	addr.__sockaddr__->sa_family = life_of[got] % 3 == 0 ? AF_UNIX : life_of[got] % 3 == 1 ? AF_INET : AF_INET6;
+	*len = sizeof(struct sockaddr_storage);
 	return got;
 }
 
@@ -360,9 +361,9 @@ static void check_messages(void)
 		starved += c->starved;
 		MUST(!c->held || c->state == CONN_OPEN || c->state == CONN_BODY);
 		MUST(!c->starved || (!c->held && (c->state == CONN_OPEN || c->state == CONN_BODY)));
-		MUST(!c->stashed || (c->held && !c->talking && c->form == FORM_V1));
-		MUST(!c->talking || c->state == CONN_AUTH || (c->state == CONN_OPEN && c->held));
-		MUST(!c->held || cs.cold[i].message.len <= cs.message_size);
+		MUST(!c->stashed || (c->state == CONN_OPEN && !c->held && !c->talking && c->form == FORM_V1));
+		MUST(!c->talking || c->state == CONN_AUTH || c->state == CONN_OPEN);
+		MUST(!(c->held || c->talking) || cs.cold[i].message.len <= (c->held ? cs.config.max_message : SMALL_SIZE));
 	}
 	MUST(held == owned && unowned == cs.nmessage_free && starved == cs.nstarved);
 	MUST(starved == 0 || (cs.nmessage_free == 0 && timers[cs.tick_id].slot != 0));
@@ -571,6 +572,7 @@ static void op_get(struct peer *p)
 {
 	static const char *const queries[] = { "", "?replay=3", "?replay=100", "?since=%s-2", "?since=%s-0",
 		"?since=1-1", "?since=%s-9", "?replay=1&since=%s-1" };
+	static const char *const others[] = { "/", "/b", "/metrics", "/healthz" };
 	static const char *const odd[] = { "/a//b", "/?since=g-1", "/?since=-1", "/*" };
 	char target[64], head[1024], field[600];
 	const uint8_t what = byte(), how = byte();
@@ -586,8 +588,10 @@ static void op_get(struct peer *p)
 		a.bad = a.what != ASK_V1;
 		snprintf(target, sizeof target, "%s", odd[how >> 5 & 3]);
 	}
-	if (how % 32 == 30)
+	if (how % 32 == 30) {
 		a.what = ASK_OTHER;
+		snprintf(target, sizeof target, "%s", others[how >> 5 & 3]);
+	}
 	snprintf(head, sizeof head, "GET %s HTTP/1.1\r\nHost: x\r\n%s%s\r\n", target,
 	    token_field(field, &a.token), a.what == ASK_EVENTS ? "Accept: text/event-stream\r\n" :
 	    a.what == ASK_OTHER ? "" : a.what == ASK_V1 ?
@@ -659,6 +663,10 @@ static void op_post(struct peer *p)
 	    token_field(field, &a.token), what & 8 ? "Expect: 100-continue\r\n" : "",
 	    what & 16 ? "Connection: close\r\n" : "", what & 4 ? "Transfer-Encoding: chunked" : length);
 	ask(p, head, &a);
+	if (what & 32) {
+		peer_flush(p, OUTBOX);
+		poll_events();
+	}
 	if (what & 4)
 		put_chunks(p, s->text, s->len);
 	else
@@ -731,20 +739,31 @@ static void op_publish_raw(struct peer *p)
 
 /* ---- sluice.v1 ---- */
 
+/* Now and then as long as it may be. */
+static void id_make(char id[V1_ID_MAX + 1], uint32_t i)
+{
+	const int n = sprintf(id, "%u", i);
+
+	if (i % 4 == 3)
+		sprintf(id + n, ".%0*u", (int)V1_ID_MAX - n - 1, 0);
+}
+
 static int op_json(char *out, size_t cap, struct said *s, uint8_t what, const struct peer *p)
 {
 	const uint8_t how = byte();
+	char id[V1_ID_MAX + 1];
 	size_t n;
 
+	id_make(id, p->nsaid);
 	if (s->what == SAY_AUTH) {
 		s->token = how & 1 ? TOKEN_ALL : (how >> 1) % TOKENS;
-		return snprintf(out, cap, "{\"op\":\"auth\",\"token\":\"%s\",\"id\":%u}",
-		    tokens[s->token][(how >> 5) % VARIANTS], p->nsaid);
+		return snprintf(out, cap, "{\"op\":\"auth\",\"token\":\"%s\",\"id\":%s}",
+		    tokens[s->token][(how >> 5) % VARIANTS], id);
 	}
 	if (s->what == SAY_PUB) {
 		s->name %= SUBJECTS;
 		s->sent = sent_new(p, s->name, false);
-		n = (size_t)snprintf(out, cap, "{\"id\":%u,\"op\":\"pub\",\"subject\":\"%s\",\"data\":", p->nsaid,
+		n = (size_t)snprintf(out, cap, "{\"id\":%s,\"op\":\"pub\",\"subject\":\"%s\",\"data\":", id,
 		    names[s->name]);
 		n += json_quote(out + n, cap - n, (const char *)sents[s->sent].text, sents[s->sent].len);
 		out[n++] = '}';
@@ -757,7 +776,7 @@ static int op_json(char *out, size_t cap, struct said *s, uint8_t what, const st
 	if (what & 128 && s->name < SUBJECTS && s->what == SAY_SUB)
 		n += (size_t)snprintf(out + n, cap - n, ",\"since\":\"%s-%u\"", how & 128 ? "1" : cs.epoch,
 		    how % 128 / 4);
-	return (int)n + snprintf(out + n, cap - n, ",\"id\":%u}", p->nsaid);
+	return (int)n + snprintf(out + n, cap - n, ",\"id\":%s}", id);
 }
 
 static void op_v1(struct peer *p)
@@ -871,7 +890,7 @@ static void advance(int64_t ms)
 		else
 			conn_deadline(&cs, id);
 	}
-	for (uint32_t i = 0; i < cs.made; i++)
+	for (uint32_t i = 0; i < cs.made && ms > 2 * WHEEL_TICK_MS; i++)
 		MUST(cs.slot[i].state != CONN_OPEN || cs.slot[i].end_ms > cs.mono_ms - 2 * WHEEL_TICK_MS);
 }
 
@@ -1052,7 +1071,7 @@ static void watch_memory(const struct conn_config *config)
 	cs.session = watched(cs.session, cs.nslots, sizeof *cs.session);
 	cs.buf = watched(cs.buf, config->max_pending, sizeof *cs.buf);
 	cs.buf_free = watched(cs.buf_free, config->max_pending, sizeof *cs.buf_free);
-	cs.message = watched(cs.message, MESSAGE_BUFS, cs.message_size);
+	cs.message = watched(cs.message, MESSAGE_BUFS, config->max_message);
 	cs.block = watched(cs.block, cs.nblocks, sizeof *cs.block);
 	hub_init(&cs.hub, watched(cs.hub.subject, 1, hub), cs.nslots, config->nsources, nsubs,
 	    seed, watched(cs.hub.ring.record, 1, config->buffer), config->buffer);
@@ -1062,13 +1081,13 @@ static void watch_memory(const struct conn_config *config)
 static void hoard(uint32_t left)
 {
 	for (uint32_t i = 0; i < MESSAGE_BUFS - left; i++)
-		cs.message_buf[i] = (struct message_buf){ NOBODY, INT64_MAX };
+		cs.message_buf[i] = (struct message_buf){ NOBODY, INT64_MAX, INT64_MAX };
 	cs.nmessage_free = left;
 }
 
 static void begin(void)
 {
-	static const uint32_t sizes[] = { 64, 600, 4096, 6000 };
+	static const uint32_t sizes[] = { 64, 600, 6000, 20000 };
 	const uint8_t a = byte(), b = byte(), c = byte(), d = byte();
 	const struct conn_config config = { .max_clients = 1u + (b & 7), .max_pending = 1u + (b >> 3 & 3),
 		.nsources = 2, .buffer = 1024u + (b >> 4) * 512u, .max_message = sizes[d & 3],
@@ -1077,6 +1096,7 @@ static void begin(void)
 
 	wide = false;
 	tight = (a & 12) == 12;
+	abrupt = (a & 48) == 48;
 	raised = c & 16 ? 1 << 20 : a & 64 ? 100 : 0;
 	admit.open = (d & 0xf0) == 0xf0;
 	admit.enforce_expiry = c & 128;
@@ -1167,10 +1187,13 @@ static void farewell(void)
 		check_peer(p);
 		goodbye[i] = !p->junk && p->fd >= 0 && !p->ended && (p->phase == PHASE_RAW || p->phase == PHASE_V1);
 	}
-	conns_close_all(&cs, WHY_SHUTDOWN, true);
+	if (abrupt)
+		conns_drop_all(&cs);
+	else
+		conns_close_all(&cs, WHY_SHUTDOWN, true);
 	settle();
 	for (unsigned i = 0; i < PEERS; i++)
-		MUST(!goodbye[i] || peers[i].phase == PHASE_CLOSED);
+		MUST(!goodbye[i] || abrupt || peers[i].phase == PHASE_CLOSED);
 	advance(LINGER_MS + WHEEL_TICK_MS);
 	check_all();
 	MUST(conns_empty(&cs) && hub_first_stuck(&cs.hub) == HUB_NONE && conns_delivered(&cs));

@@ -285,8 +285,11 @@ static void turn_wanted(struct turn *t, const struct hub *h, const struct hub_re
 /* Of each subject, the first number from record i on. */
 static void turn_from(struct turn *t, const struct hub *h, uint64_t i)
 {
-	for (uint32_t s = 0; s < SUBJECTS; s++)
-		t->due.next[s] = last_number[s] + 1;
+	for (uint32_t s = 0; s < SUBJECTS; s++) {	/* one more may be on its way to the hub */
+		const uint32_t e = hub_find(h, names[s], strlen(names[s]));
+
+		t->due.next[s] = e == HUB_NONE ? 1 : h->subject[e].number + 1;
+	}
 	for (; i != RING_NONE && i < h->ring.head; i++) {
 		struct hub_message m;
 
