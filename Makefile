@@ -103,7 +103,7 @@ $(eval $(call kind,plain,$(BUILT) $(CFLAGS),$(LINK)))
 $(eval $(call kind,asan,$(SAN),))
 
 bearssl:
-	$(if $(shell echo '\#include <bearssl.h>' | $(CC) $(CPPFLAGS) -E - >/dev/null 2>&1 && echo there),, \
+	$(if $(shell echo '#include <bearssl.h>' | $(CC) $(CPPFLAGS) -E - >/dev/null 2>&1 && echo there),, \
 	$(error sluice needs BearSSL: apt-get install libbearssl-dev))
 
 # A sluice built from sources of the year 2100, for which the clock is never set.

@@ -31,7 +31,7 @@ struct jwt_text {
 
 struct jwt {
 	uint8_t digest[SHA256_LEN];	/* of header.payload: what the token is */
-	uint8_t who[16];		/* digest of its iss and sub, present or not: who a renewal must be for */
+	uint8_t who[16];		/* of its iss and sub, present or not: who a renewal must be for */
 	int64_t exp_ms;
 	int64_t iat_ms;			/* INT64_MAX: not given */
 	int64_t session_ms;		/* INT64_MAX: not given */

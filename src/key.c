@@ -8,7 +8,7 @@
 
 #define RSA_MIN 2048u
 #define RSA_MAX 4096u
-#define EXPONENT_MAX 8u		/* bytes: 65537 has 3, and a long one would cost the time of a private key */
+#define EXPONENT_MAX 8u		/* bytes; 65537 has 3, and each costs time */
 
 /* Of the three sizes of each family; a curve's number is BearSSL's (RFC 8422 5.1.1). */
 static const uint8_t hash_len[] = { 32, 48, 64 }, curve_len[] = { 32, 48, 66 };

@@ -187,7 +187,8 @@ static uint8_t find_key(struct keyring *k, const struct request *r)
 	if (r->keys && (r->secret_file || !r->kid))
 		fatal(2, "--keys: goes with --kid, and not with --secret-file", NULL);
 	if (!r->keys && !r->secret_file && !secret_in_environment())
-		fatal(2, "--secret-file: wanted, or --keys and --kid, or the variable SLUICE_SECRET", NULL);
+		fatal(2, "--secret-file: wanted, or --keys and --kid, or the variable SLUICE_SECRET",
+		    NULL);
 	if (!keys_read(k, &from, NULL, &bad))
 		fatal(2, "--", bad.option, bad.value ? " " : "", bad.value ? bad.value : "", ": ", bad.what,
 		    NULL);

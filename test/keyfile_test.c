@@ -180,6 +180,9 @@ static void ecdsa_second_form(void)
 	    WHY_OK);
 }
 
+#define ZERO256 "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+#define HALF384 "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+#define HALF521 "AAEAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 #define NOT_OURS "its algorithm is none of HS, RS and ES"
 
 /* A key beside a good one: taken (NULL), passed over (begins with +), or why it is refused. */
@@ -247,6 +250,12 @@ static void jwks(void)
 		{ "'kty':'RSA','n':'" A2_N "Q','e':'AAEAAQ'", NULL },
 		{ "'kty':'RSA','n':'" A2_N "Q','e':'AQAAAAAAAAAB'", "the exponent has more than 64 bits" },
 		{ "'kty':'EC','crv':'P-256','x':'" A3_X "','y':'" A3_X "'", "the point is not on its curve" },
+		{ "'kty':'EC','crv':'P-384','x':'" HALF384 "','y':'" HALF384 "'",
+		  "the point is not on its curve" },
+		{ "'kty':'EC','crv':'P-521','x':'" HALF521 "','y':'" HALF521 "'",
+		  "the point is not on its curve" },
+		{ "'kty':'EC','crv':'P-256','x':'" ZERO256 "','y':'" ZERO256 "'",
+		  "the point is not on its curve" },
 		{ "'kty':'EC','crv':'P-256','x':'" A3_X "'",
 		  "x and y are wanted in base64url, of the curve's length" },
 		{ "'kty':'EC','crv':'P-384','x':'" A3_X "','y':'" A3_Y "'",
