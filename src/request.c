@@ -15,10 +15,12 @@
 #include "subject.h"
 #include "text.h"
 
-/* The page runs its own script, asks nobody else for anything and gives no address away. */
+/* The page runs its own script, takes nothing else from anywhere and gives no address away. It may
+ * ask any server, since a link's renew=URL is known to the browser alone; all it sends there is a GET
+ * with that site's own cookies, whose reply it may read only if that site says so (CORS). */
 #define PAGE_FIELDS \
 	"Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; " \
-	"script-src 'unsafe-inline'; img-src data:; connect-src 'self'; " \
+	"script-src 'unsafe-inline'; img-src data:; connect-src 'self' http: https:; " \
 	"frame-ancestors 'none'; base-uri 'none'; form-action 'none'\r\n" \
 	"X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n"
 
