@@ -517,7 +517,8 @@ static void heartbeat(struct conns *cs, struct conn *c)
 
 static void open_deadline(struct conns *cs, struct conn *c)
 {
-	const bool silent = (uint32_t)cs->mono_ms - c->heard_ms >= 2 * cs->config.ping_ms;
+	const bool silent = !c->starved &&	/* else nobody listens */
+	    (uint32_t)cs->mono_ms - c->heard_ms >= 2 * cs->config.ping_ms;
 
 	if (cs->mono_ms >= c->end_ms) {
 		conn_close(cs, c, c->by_session ? WHY_SESSION_ENDED : WHY_TOKEN_EXPIRED);

@@ -46,23 +46,30 @@ static size_t form_one(struct conns *cs, enum form form, uint64_t record, uint8_
 }
 
 /* Put the messages that this reader gets next into cs->formed, unless they are there. What has come
- * since the last flush is the same for all who have kept up. */
-static void form_next(struct conns *cs, const struct conn *c, uint64_t record)
+ * since the last flush is the same for all who have kept up. One that is longer than a socket takes
+ * at a time is the same for all who have begun it, whatever else has come. */
+static void form_next(struct conns *cs, const struct conn *c, uint64_t record, bool begun)
 {
 	struct formed *f = &cs->formed;
 	const struct hub *h = &cs->hub;
 	const uint32_t id = conn_id(cs, c);
 	const bool shared = c->form == FORM_SSE || (hub_fresh(h) && record >= h->batch);
+	const bool same = f->count > 0 && f->record[0] == record && f->form == c->form;
 	size_t n = 0;
 
-	if (f->head == h->ring.head && f->record[0] == record && f->form == c->form &&
-	    f->reader == (shared ? HUB_NONE : id))
+	if (same && f->head == h->ring.head && f->reader == (shared ? HUB_NONE : id))
 		return;
 	f->head = h->ring.head;
 	f->form = c->form;
 	f->reader = shared ? HUB_NONE : id;
 	f->record[0] = record;
-	for (f->count = 0; record != RING_NONE && n < FORMED_BYTES && f->count < FORMED_COUNT;) {
+	f->count = 0;
+	if (same && begun) {
+		f->count = 1;
+		f->record[1] = hub_after(h, id, record);
+		return;
+	}
+	while (record != RING_NONE && n < FORMED_BYTES && f->count < FORMED_COUNT) {
 		n += form_one(cs, c->form, record, f->bytes + n);
 		f->end[f->count++] = (uint32_t)n;
 		record = hub_after(h, id, record);
@@ -99,7 +106,7 @@ static bool piece_next(struct conns *cs, const struct conn *c, bool begun, struc
 		return begun ? hub_begun(&cs->hub, id, &piece->run) : hub_pending(&cs->hub, id, &piece->run);
 	if (r->record == RING_NONE || (begun && r->off == 0))
 		return false;
-	form_next(cs, c, r->record);
+	form_next(cs, c, r->record, r->off > 0);
 	const struct formed *f = &cs->formed;
 
 	piece->off = r->off;

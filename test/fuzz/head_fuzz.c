@@ -54,6 +54,18 @@ static bool same(struct span a, const uint8_t *in_a, struct span b, const uint8_
 	    memcmp(a.p, b.p, a.n) == 0;
 }
 
+/* No field of a reply is more than one line, whatever the origin. */
+static void replies(const struct http_req *r)
+{
+	char *out = (char *)guard(3, NULL, HTTP_REPLY_MAX);
+	const size_t n = http_preflight(out, r->keep, r->origin);
+	size_t seen = 0;
+
+	MUST(http_head_end(&seen, (uint8_t *)out, n) == WHY_OK && seen == n);
+	MUST(http_refusal(out, WHY_ISSUED_BEFORE_START, true, r->origin) <= HTTP_REPLY_MAX);
+	MUST(http_events(out, r->origin) <= HTTP_REPLY_MAX);
+}
+
 static void check_request(const struct http_req *r, const uint8_t *head, size_t n)
 {
 	static const char *const patterns[] = { "null", "*.example.org", "https://example.com",
@@ -67,11 +79,16 @@ static void check_request(const struct http_req *r, const uint8_t *head, size_t 
 	within(r->token, head, n);
 	within(r->since, head, n);
 	MUST(r->path.n > 0 && r->path.p[0] == '/' && memchr(r->path.p, 0, r->path.n) == NULL);
-	MUST(r->replay >= -1 && r->method <= HTTP_OTHER);
+	MUST(r->replay >= -1 && r->length >= -1 && r->method <= HTTP_OTHER);
+	MUST(!r->chunked || (r->minor && r->length == -1));
+	MUST((!r->chunked && r->length <= 0) || r->method == HTTP_POST || r->method == HTTP_OTHER);
+	MUST(!r->expect || (r->minor && (r->chunked || r->length > 0)));
+	MUST(r->minor || !r->keep);
 	MUST(r->token.p == NULL || memchr(r->token.p, 0, r->token.n) == NULL);
 	MUST(why == WHY_OK || why == WHY_BAD_REQUEST || why == WHY_METHOD_NOT_ALLOWED ||
 	    why == WHY_UPGRADE_REQUIRED);
 	MUST(why != WHY_OK || (r->method == HTTP_GET && r->upgrade && r->minor && r->key.n == 24));
+	replies(r);
 	if (r->origin.p == NULL)
 		return;
 	for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++)
@@ -92,7 +109,9 @@ static void parse(const uint8_t *p, size_t n)
 		return;
 	check_request(&ra, a, n);
 	MUST(ra.method == rb.method && ra.minor == rb.minor && ra.upgrade == rb.upgrade);
-	MUST(ra.bearer == rb.bearer && ra.replay == rb.replay);
+	MUST(ra.bearer == rb.bearer && ra.v1 == rb.v1 && ra.replay == rb.replay);
+	MUST(ra.length == rb.length && ra.chunked == rb.chunked && ra.expect == rb.expect);
+	MUST(ra.keep == rb.keep && ra.events == rb.events);
 	MUST(same(ra.path, a, rb.path, b) && same(ra.key, a, rb.key, b));
 	MUST(same(ra.version, a, rb.version, b) && same(ra.origin, a, rb.origin, b));
 	MUST(same(ra.token, a, rb.token, b) && same(ra.since, a, rb.since, b));

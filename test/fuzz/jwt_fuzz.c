@@ -3,7 +3,7 @@
  * The input is a byte that chooses the policy, then a header and a payload with a NUL between
  * them, which are signed so that the claims are reached; and it is a token as it stands.
  *
- * Links jwt.c, key.c, json.c, b64.c, subject.c, sha256.c, utf8.c and why.c. */
+ * Links jwt.c, key.c, grants.c, json.c, b64.c, subject.c, sha256.c, utf8.c and why.c. */
 #include "b64.h"
 #include "check.h"
 #include "jwt.h"
@@ -49,8 +49,14 @@ static enum why check(struct jwt *jwt, const char *token, size_t n, const struct
 	const size_t sn = strlen(a->subject);
 
 	memset(jwt, 0x5a, sizeof *jwt);
-	return jwt_check(jwt, (const char *)guard(0, token, n), n, &a->policy, keys,
-	    guard(1, a->subject, sn), sn, a->now_ms);
+	const enum why why = jwt_check(jwt, (const char *)guard(0, token, n), n, &a->policy, keys,
+	    a->now_ms);
+
+	if (why != WHY_OK)
+		return why;
+	MUST(jwt->grants.n <= sizeof jwt->grants.s && jwt->key < keys->n);
+	return grants_cover(jwt->grants.s, jwt->grants.n, GRANT_SUB, guard(1, a->subject, sn), sn) ?
+	    WHY_OK : WHY_SUBJECT_DENIED;
 }
 
 static bool in_order(enum why why)
@@ -78,10 +84,9 @@ static bool verifies(const char *token, size_t n)
 static void let_in(const struct jwt *jwt, char *token, size_t n, struct asked a,
     const struct keyring *keys)
 {
-	const struct keyring none = { .set = false };
+	static struct keyring none, wrong;
 	uint8_t digest[SHA256_LEN];
 	struct sha256 s;
-	struct keyring wrong;
 	struct jwt k;
 	int64_t end;
 
@@ -145,7 +150,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 {
 	static const char usual[] = "{\"alg\":\"HS256\"}";
 	static char token[12000];
-	struct keyring keys;
+	static struct keyring keys;
 
 	if (n < 1 || n > 2 * TOKEN_MAX)
 		return 0;
