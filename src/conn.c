@@ -123,6 +123,7 @@ void conn_wait_anew(struct conns *cs, struct conn *c)
 	pending_remove(cs, c);
 	pending_add(cs, c);
 	c->state = CONN_HEAD;
+	c->key = KEY_NONE;
 	c->kept = true;
 	conn_deadline_set(cs, c, cs->mono_ms + cs->config.handshake_ms);
 }
@@ -692,7 +693,9 @@ void conns_rekey(struct conns *cs, const uint8_t map[KEYS_MAX])
 		if (c->state == CONN_FREE || c->key == KEY_NONE)
 			continue;
 		c->key = map[c->key];
-		if (c->key == KEY_NONE)
+		if (c->key == KEY_NONE && c->state == CONN_BODY)
+			conn_refuse(cs, c, WHY_KEY_UNKNOWN, &conn_cold(cs, c)->req, NULL);
+		else if (c->key == KEY_NONE)
 			conn_close(cs, c, WHY_KEY_UNKNOWN);
 	}
 }

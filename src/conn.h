@@ -57,7 +57,7 @@ struct conn {
 	uint8_t  form : 2;		/* enum form of what it gets; FORM_V1 from the upgrade on */
 	uint8_t  why;			/* what ends it */
 	uint8_t  in_len;		/* bytes of a frame not all here, in cold.in */
-	uint8_t  key;			/* of its token, in the keyring */
+	uint8_t  key;			/* BODY, OPEN: of its token, in the keyring */
 	uint16_t out_len, out_off;	/* frames of its own that wait, in cold.out */
 	uint16_t code;			/* close code for the log */
 	bool     admitted : 1;

@@ -344,6 +344,7 @@ static void request_post(struct conns *cs, struct conn *c, const struct http_req
 	conn_log(LOG_DEBUG, "publish", c);
 	conn_log_rest(r->path, &jwt);
 	c->state = CONN_BODY;
+	c->key = jwt.key;
 	cold->req = *r;
 	cold->message.len = 0;
 	body_init(&cold->body, r->chunked, r->length > 0 ? (uint64_t)r->length : 0);

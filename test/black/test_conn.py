@@ -1,5 +1,5 @@
 """What clients do within one segment, or before they have read: sluice.v1, POST and upgrades by raw sockets."""
-import json, os, pty, re, select, subprocess, time, tty
+import json, os, pty, re, select, signal, subprocess, time, tty
 import black
 from black import TEXT, frame, mint, request
 
@@ -252,3 +252,28 @@ class Print(black.Case):
             p.stderr.close()
             os.close(master)
             os.close(terminal)
+
+
+class Keys(black.Case):
+    def test_post_whose_key_goes(self):
+        """A reload that takes a key away refuses the message that is still on its way."""
+        a, b = os.urandom(32), os.urandom(32)
+
+        def keys(**secrets):
+            return self.path("keys", json.dumps({"keys": [{"kty": "oct", "kid": k, "k": black.b64(v)}
+                                                          for k, v in secrets.items()]}).encode())
+        s = self.server("--keys", keys(a=a, b=b), secret=None)
+        tokens = {k: mint(v, {"kid": k}, permissions=ALL) for k, v in (("a", a), ("b", b))}
+        posts, r = {}, s.ws(token=mint(b, {"kid": "b"}))
+        for k in "ab":                       # one that is kept, and has a body on its way
+            posts[k] = s.raw()
+            posts[k].send(post("/", b"first", tokens[k]) + post("/", b"second", tokens[k])[:-2])
+            self.assertEqual((posts[k].line(), posts[k].line()), ("HTTP/1.1 204 No Content", ""))
+            self.assertEqual(r.message(), b"first")
+        s.ws(token=mint(b, {"kid": "b"}))    # a turn of the loop
+        keys(b=b)
+        s.kill(signal.SIGHUP)
+        got = posts["a"].reply()
+        self.assertEqual((got.status, got.body), (401, "key_unknown\n"))
+        posts["b"].send(b"nd")
+        self.assertEqual((posts["b"].line(), r.message()), ("HTTP/1.1 204 No Content", b"second"))
