@@ -361,9 +361,12 @@ static void check_messages(void)
 		starved += c->starved;
 		MUST(!c->held || c->state == CONN_OPEN || c->state == CONN_BODY);
 		MUST(!c->starved || (!c->held && (c->state == CONN_OPEN || c->state == CONN_BODY)));
-		MUST(!c->stashed || (c->state == CONN_OPEN && !c->held && !c->talking && c->form == FORM_V1));
+		MUST(!c->stashed || (c->state == CONN_OPEN && !c->talking && c->form == FORM_V1));
 		MUST(!c->talking || c->state == CONN_AUTH || c->state == CONN_OPEN);
-		MUST(!(c->held || c->talking) || cs.cold[i].message.len <= (c->held ? cs.config.max_message : SMALL_SIZE));
+		if (c->held)
+			MUST(c->stashed || cs.cold[i].message.len <= cs.config.max_message);
+		else if (c->stashed || (c->talking && c->state == CONN_OPEN))
+			MUST(cs.cold[i].message.len <= SMALL_SIZE);
 	}
 	MUST(held == owned && unowned == cs.nmessage_free && starved == cs.nstarved);
 	MUST(starved == 0 || (cs.nmessage_free == 0 && timers[cs.tick_id].slot != 0));
@@ -1081,13 +1084,14 @@ static void watch_memory(const struct conn_config *config)
 static void hoard(uint32_t left)
 {
 	for (uint32_t i = 0; i < MESSAGE_BUFS - left; i++)
-		cs.message_buf[i] = (struct message_buf){ NOBODY, INT64_MAX, INT64_MAX };
+		cs.message_buf[i] = (struct message_buf){ .owner = NOBODY,
+			.since_ms = INT64_MAX, .grown_ms = INT64_MAX };
 	cs.nmessage_free = left;
 }
 
 static void begin(void)
 {
-	static const uint32_t sizes[] = { 64, 600, 6000, 20000 };
+	static const uint32_t sizes[] = { 64, 600, 4096, 6000 };
 	const uint8_t a = byte(), b = byte(), c = byte(), d = byte();
 	const struct conn_config config = { .max_clients = 1u + (b & 7), .max_pending = 1u + (b >> 3 & 3),
 		.nsources = 2, .buffer = 1024u + (b >> 4) * 512u, .max_message = sizes[d & 3],
