@@ -6,6 +6,25 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+static const char *root;	/* as it was written */
+static size_t root_len;		/* less its final slashes; 0: nothing has changed */
+
+bool file_chroot(const char *dir)
+{
+	if (chroot(dir) != 0 || chdir("/") != 0)
+		return false;
+	root = dir;
+	for (root_len = strlen(dir); root_len > 0 && dir[root_len - 1] == '/';)
+		root_len--;
+	return true;
+}
+
+const char *file_path(const char *path)
+{
+	return root_len > 0 && strncmp(path, root, root_len) == 0 && path[root_len] == '/' ?
+	    path + root_len : path;
+}
+
 const char *file_read(const char *path, void *out, size_t *n, mode_t *mode)
 {
 	const size_t max = *n;
@@ -13,7 +32,7 @@ const char *file_read(const char *path, void *out, size_t *n, mode_t *mode)
 	struct stat st;
 	ssize_t r;
 	char more;
-	const int fd = open(path, O_RDONLY | O_CLOEXEC);
+	const int fd = open(file_path(path), O_RDONLY | O_CLOEXEC);
 
 	*n = 0;
 	if (fd < 0)

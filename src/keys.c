@@ -1,7 +1,9 @@
 #include "keys.h"
 
+#include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "ct.h"
 #include "file.h"
@@ -45,7 +47,7 @@ static bool read_once(const char *path)
 {
 	struct stat st;
 
-	return stat(path, &st) == 0 && !S_ISREG(st.st_mode);
+	return stat(file_path(path), &st) == 0 && !S_ISREG(st.st_mode);
 }
 
 static bool keep(struct keyring *k, const struct keyring *old, uint8_t source,
@@ -129,4 +131,20 @@ bool keys_read(struct keyring *k, const struct keys_from *from, const struct key
 	if (!ok)
 		key_wipe(k);
 	return ok;
+}
+
+static void again(const struct sandbox *b, const char *option, const char *path)
+{
+	if (access(file_path(path), R_OK) != 0)
+		log_msg(LOG_INFO, "config", option, " ", path, ": ", strerror(errno),
+		    " after --user or --chroot; SIGHUP will keep the old keys", NULL);
+	sandbox_path(b, path, SANDBOX_READ);
+}
+
+void keys_again(const struct keys_from *from, const struct sandbox *b)
+{
+	if (from->secret_file)
+		again(b, "--secret-file", from->secret_file);
+	for (uint32_t i = 0; i < from->files->n; i++)
+		again(b, "--keys", file_of(from->files->s[i]));
 }

@@ -11,6 +11,7 @@
 
 #include "arg.h"
 #include "key.h"
+#include "sandbox.h"
 
 #define KEY_FILES_MAX 16u
 
@@ -33,5 +34,8 @@ const char *keys_check(const char *value);
  * ring is empty. */
 bool keys_read(struct keyring *k, const struct keys_from *from, const struct keyring *old,
     struct keys_bad *bad);
+
+/* Let the sandbox read the files again; a line for each that cannot be read any more. */
+void keys_again(const struct keys_from *from, const struct sandbox *b);
 
 #endif

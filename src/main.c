@@ -17,6 +17,7 @@
 #include "admit.h"
 #include "conn.h"
 #include "explain.h"
+#include "file.h"
 #include "keys.h"
 #include "log.h"
 #include "loop.h"
@@ -24,6 +25,7 @@
 #include "net.h"
 #include "option.h"
 #include "print.h"
+#include "sandbox.h"
 #include "secret.h"
 #include "source.h"
 #include "token.h"
@@ -267,20 +269,48 @@ static void init_signals(struct server *s)
 		fatal(1, "signalfd: ", strerror(errno), NULL);
 }
 
-static void become(const char *user)
+static const struct passwd *look_up(const char *user)
 {
-	const struct passwd *p;
-
-	if (!user)
-		return;
 	errno = 0;
-	p = getpwnam(user);
+	const struct passwd *p = getpwnam(user);
+
 	if (!p)
 		options_bad(2, "user", user, errno ? strerror(errno) : "no such user");
-	if (geteuid() == p->pw_uid && getegid() == p->pw_gid)
-		return;
-	if (initgroups(user, p->pw_gid) != 0 || setgid(p->pw_gid) != 0 || setuid(p->pw_uid) != 0)
+	return geteuid() == p->pw_uid && getegid() == p->pw_gid ? NULL : p;
+}
+
+/* The user is looked up before /etc is out of sight; only root may go there. */
+static void become(const char *user, const char *root)
+{
+	const struct passwd *p = user ? look_up(user) : NULL;
+
+	if (p && (initgroups(user, p->pw_gid) != 0 || setgid(p->pw_gid) != 0))
 		options_bad(1, "user", user, strerror(errno));
+	if (root && !file_chroot(root))
+		options_bad(errno == EPERM ? 1 : 2, "chroot", root, strerror(errno));
+	if (p && setuid(p->pw_uid) != 0)
+		options_bad(1, "user", user, strerror(errno));
+}
+
+/* True: it is still root, and nobody has asked for that. */
+static bool confine(struct server *s)
+{
+	const struct options *o = &s->option;
+	const char *path;
+	struct sandbox b;
+
+	become(o->user, o->chroot);
+	const bool root = geteuid() == 0 && !o->user;
+
+	sandbox_hide();			/* another user may be seen again */
+	sandbox_begin(&b, !o->no_sandbox);
+	if (!o->no_auth)
+		keys_again(&s->keys_from, &b);
+	sources_again(&s->sources, &b);
+	for (unsigned i = 0; (path = net_made(i)); i++)
+		sandbox_path(&b, path, SANDBOX_REMOVE);
+	sandbox_enter(&b);
+	return root;
 }
 
 static void start(struct server *s)
@@ -305,9 +335,10 @@ static void start(struct server *s)
 	init_sources(s);
 	init_print(s);
 	init_signals(s);		/* nothing from here on waits */
-	become(o->user);
+	const bool root = confine(s);
+
 	log_listening(s);
-	if (geteuid() == 0 && !o->user)
+	if (root)
 		log_msg(LOG_WARN, "config", "running as root; --user NAME gives that up", NULL);
 	watch_listeners(s, true);
 }
@@ -527,6 +558,7 @@ int main(int argc, char **argv)
 	static struct server server;
 	const char *token;
 
+	sandbox_hide();
 	open_standard();
 	if (argc > 1 && strcmp(argv[1], "token") == 0)
 		token_main(argc - 1, argv + 1);

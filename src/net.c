@@ -10,6 +10,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "file.h"
 #include "log.h"
 
 #define BACKLOG 1024	/* a burst of dashboards after a power cut; the kernel has its own bound */
@@ -238,8 +239,13 @@ void net_name(char out[NET_NAME_MAX], int fd)
 	out[t.n] = 0;
 }
 
+const char *net_made(unsigned i)
+{
+	return i < nmade ? made[i] : NULL;
+}
+
 void net_unlink(void)
 {
 	for (unsigned i = 0; i < nmade; i++)
-		unlink(made[i]);
+		unlink(file_path(made[i]));
 }

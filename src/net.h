@@ -35,7 +35,10 @@ void net_put(struct text *t, const uint8_t *ip, size_t n, unsigned port);
 /* Where a bound socket is: 127.0.0.1:8080, [::]:8080 or unix:PATH. */
 void net_name(char out[NET_NAME_MAX], int fd);
 
-/* Remove the sockets in the file system that net_bind has made. */
+/* The sockets in the file system that net_bind has made, by number; NULL: no more. */
+const char *net_made(unsigned i);
+
+/* Remove them. */
 void net_unlink(void);
 
 #endif

@@ -69,6 +69,10 @@
 	  "metrics ADDR           Prometheus text at /metrics, ok at /healthz") \
 	O(TEXT, user, 0, 0, \
 	  "user NAME              become this user once listening") \
+	O(TEXT, chroot, 0, 0, \
+	  "chroot DIR             make DIR the root directory once listening") \
+	O(FLAG, no_sandbox, 0, 0, \
+	  "no-sandbox             do without the system call filter and Landlock") \
 	O(NUMBER, max_pending, 1, 65536, \
 	  "max-pending N          unfinished handshakes; the oldest gives way (512)") \
 	O(CHOICE, log_level, 0, 0, \

@@ -18,8 +18,8 @@ struct options {
 	struct arg_list listen, origin, source, keys;
 	struct source_spec spec[SOURCES_MAX];	/* of source */
 	const char *config, *secret_file, *used_tokens_file, *issuer, *audience, *metrics, *user,
-	    *publish_to;
-	bool     allow_weak_secret, no_auth, enforce_expiry, binary, page, exit_on_eof;
+	    *chroot, *publish_to;
+	bool     allow_weak_secret, no_auth, enforce_expiry, binary, page, exit_on_eof, no_sandbox;
 	uint32_t token_many;		/* 0: once */
 	uint32_t used_tokens, buffer, max_message, replay;
 	uint32_t max_ttl, leeway, handshake_timeout, ping;	/* seconds */

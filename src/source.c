@@ -10,6 +10,7 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "file.h"
 #include "log.h"
 #include "loop.h"
 #include "subject.h"
@@ -230,7 +231,7 @@ static void tcp_connected(struct sources *s, struct input *in)
 /* Raw mode, so that every byte comes as it is, and when it comes. */
 static int tty_open(const struct source_spec *spec)
 {
-	const int fd = open(spec->tty, O_RDONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+	const int fd = open(file_path(spec->tty), O_RDONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
 	struct termios t;
 
 	if (fd < 0)
@@ -354,6 +355,18 @@ void sources_open(struct sources *s, struct input *memory, const struct source_s
 		s->n += count;
 		open_one(s, in);
 		in += count;
+	}
+}
+
+void sources_again(const struct sources *s, const struct sandbox *b)
+{
+	for (uint32_t i = 0; i < s->n; i++) {
+		const struct input *in = &s->input[i];
+
+		if (in->spec->kind == SOURCE_TTY)
+			sandbox_path(b, in->spec->tty, SANDBOX_DEVICE);
+		for (uint32_t j = 0; j < in->naddr; j++)	/* the port stands in one place in both families */
+			sandbox_connect(b, ntohs(((const struct sockaddr_in *)&in->addr[j].ss)->sin_port));
 	}
 }
 

@@ -13,6 +13,7 @@
 #include "cut.h"
 #include "limits.h"
 #include "net.h"
+#include "sandbox.h"
 #include "wheel.h"
 
 enum source_kind { SOURCE_STDIN, SOURCE_FIFO, SOURCE_TCP, SOURCE_LISTEN, SOURCE_UDP, SOURCE_TTY };
@@ -68,6 +69,9 @@ uint32_t sources_inputs(const struct source_spec *spec, unsigned n);
  * sources_inputs of struct input. */
 void sources_open(struct sources *s, struct input *memory, const struct source_spec *spec,
     const uint32_t *subject, unsigned n, enum framing framing, size_t max);
+
+/* Let the sandbox open again what comes back after a loss. */
+void sources_again(const struct sources *s, const struct sandbox *b);
 
 /* Log where those that listen do. */
 void sources_log(const struct sources *s);

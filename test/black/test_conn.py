@@ -231,7 +231,8 @@ class Print(black.Case):
         p = subprocess.Popen([black.SLUICE, "--listen", "127.0.0.1:0", "--publish-to", "-"],
                              env=env, stdin=subprocess.DEVNULL, stdout=terminal, stderr=subprocess.PIPE)
         try:
-            c = black.Raw(("127.0.0.1", int(re.search(rb"addr=\S+:(\d+)", p.stderr.readline())[1])))
+            line = next(x for x in p.stderr if b"event=listening" in x)
+            c = black.Raw(("127.0.0.1", int(re.search(rb"addr=\S+:(\d+)", line)[1])))
             for i in range(100):
                 c.send(post("/", b"%03d" % i * 1000, mint(permissions=ALL)))
                 self.assertEqual((c.line(), c.line()), ("HTTP/1.1 204 No Content", ""))

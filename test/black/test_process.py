@@ -179,7 +179,7 @@ class Crowd(black.Case):
         self.assertEqual(good.message(), b"x")
         self.assertEqual(self.metrics(s, f"{self.tmp}/m")["sluice_clients"], 2)
         s.wait_log(4000, event="reject", reason="pending_full")
-        self.assertLess(len(os.listdir(f"/proc/{s.pid}/fd")), 600)
+        self.assertLess(len(s.descriptors()), 600)
         self.hang_up()
         s.wait_log(event="close")
         s.ws()
@@ -190,7 +190,7 @@ class Crowd(black.Case):
 
         def port():                          # error hides the listening line, so ask the kernel
             try:
-                inodes = {os.readlink(f"/proc/{s.pid}/fd/{f}") for f in os.listdir(f"/proc/{s.pid}/fd")}
+                inodes = set(s.descriptors().values())
             except FileNotFoundError:        # closed in between
                 return None
             with open("/proc/net/tcp") as f:
@@ -209,7 +209,7 @@ class Crowd(black.Case):
     def test_descriptors_come_back(self):
         """None to be had, and no connection whose end would give one: it listens again."""
         s = self.server()
-        few = len(os.listdir(f"/proc/{s.pid}/fd"))
+        few = len(s.descriptors())
         was = resource.prlimit(s.pid, resource.RLIMIT_NOFILE, (few, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
         waiting = s.raw()
         s.wait_log(event="config", msg="accept: Too many open files; waiting for a connection to end")
