@@ -99,6 +99,8 @@ static void load_keys(struct server *s)
 		    secret ? "the variable SLUICE_SECRET" : "--keys", NULL);
 	if (o->no_auth)
 		return;
+	secret_guard(&s->admit.keys, sizeof s->admit.keys);
+	secret_guard(&s->fresh, sizeof s->fresh);
 	if (!secret && !o->keys.n)
 		fatal(2, "--secret-file: a key is wanted, or --keys, or --no-auth to let everyone read",
 		    NULL);

@@ -2,7 +2,10 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "ct.h"
 #include "file.h"
@@ -14,6 +17,17 @@
 bool secret_in_environment(void)
 {
 	return getenv(VARIABLE) != NULL;
+}
+
+/* What is locked when it is touched costs nothing before. */
+void secret_guard(void *p, size_t n)
+{
+	const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), off = (uintptr_t)p % page;
+
+	madvise((uint8_t *)p - off, n + off, MADV_DONTDUMP);
+#ifdef SYS_mlock2
+	syscall(SYS_mlock2, p, n, 1 /* MLOCK_ONFAULT */);
+#endif
 }
 
 static const char *from_environment(uint8_t out[SECRET_MAX], size_t *n)

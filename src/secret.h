@@ -15,6 +15,9 @@
  * from the environment. NULL, or the text of what is wrong. */
 const char *secret_read(uint8_t out[SECRET_MAX], size_t *n, const char *path, bool allow_weak);
 
+/* Keep this memory out of swap and core dumps, as far as the machine allows. */
+void secret_guard(void *p, size_t n);
+
 /* The variable is there and no file was named. */
 bool secret_in_environment(void);
 

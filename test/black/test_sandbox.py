@@ -150,6 +150,15 @@ class Secrets(Base):
         with open(f"/proc/{s.pid}/environ", "rb") as f:
             self.assertNotIn(SECRET[:16], f.read())
 
+    def test_locked(self):
+        """The keyring's pages are not swapped out and not dumped."""
+        self.need_root()
+        s = self.server()
+        self.assertGreaterEqual(int(self.status(s)["VmLck"].split()[0]), 128)
+        with open(f"/proc/{s.pid}/smaps") as f:
+            flags = [x.split()[1:] for x in f.read().splitlines() if x.startswith("VmFlags:")]
+        self.assertTrue([x for x in flags if "lo" in x and "dd" in x])
+
     def test_not_dumpable(self):
         """What /proc shows of it is root's, also when its user is another from the start."""
         self.need_root()
