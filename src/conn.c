@@ -118,8 +118,51 @@ void conn_deadline_set(struct conns *cs, const struct conn *c, int64_t at_ms)
 	wheel_set(cs->wheel, conn_id(cs, c), at_ms);
 }
 
+/* ---- peers ---- */
+
+static struct conn_peer peer_of(const struct conns *cs, const struct sockaddr_storage *ss)
+{
+	const struct proxies *trust = cs->config.proxies;
+	struct conn_peer peer = { .ip = { [10] = 0xff, [11] = 0xff } };
+
+	if (ss->ss_family == AF_INET) {
+		const struct sockaddr_in *in = (const void *)ss;
+
+		memcpy(peer.ip + 12, &in->sin_addr, 4);
+		peer.port = ntohs(in->sin_port);
+	} else if (ss->ss_family == AF_INET6) {
+		const struct sockaddr_in6 *in6 = (const void *)ss;
+
+		memcpy(peer.ip, &in6->sin6_addr, 16);
+		peer.port = ntohs(in6->sin6_port);
+	} else {
+		peer.local = true;
+	}
+	peer.proxy = trust && (peer.local ? trust->local : proxy_trusted(trust, peer.ip));
+	return peer;
+}
+
+void conn_forwarded(const struct conns *cs, struct conn *c, const struct http_req *r)
+{
+	struct conn_peer client = { .proxy = true };
+
+	if (c->peer.proxy && proxy_client(client.ip, cs->config.proxies, r))
+		c->peer = client;
+}
+
+/* A proxy's next request may be for another. */
+static void peer_anew(const struct conns *cs, struct conn *c)
+{
+	struct sockaddr_storage ss = { 0 };
+	socklen_t len = sizeof ss;
+
+	if (c->peer.proxy && getpeername(c->fd, (struct sockaddr *)&ss, &len) == 0)
+		c->peer = peer_of(cs, &ss);
+}
+
 void conn_wait_anew(struct conns *cs, struct conn *c)
 {
+	peer_anew(cs, c);
 	pending_remove(cs, c);
 	pending_add(cs, c);
 	c->state = CONN_HEAD;
@@ -313,14 +356,16 @@ static void log_peer(const struct conn_peer *p)
 	char s[NET_NAME_MAX];
 	struct text t = { s, sizeof s, 0 };
 
-	if (p->family == AF_INET)
-		net_put(&t, p->ip, 4, p->port);
-	else if (p->family == AF_INET6 && memcmp(p->ip, mapped, sizeof mapped) == 0)
-		net_put(&t, p->ip + 12, 4, p->port);
-	else if (p->family == AF_INET6)
-		net_put(&t, p->ip, 16, p->port);
-	else
+	const size_t off = memcmp(p->ip, mapped, sizeof mapped) == 0 ? sizeof mapped : 0;
+	const uint8_t *ip = p->ip + off;
+	const size_t n = sizeof p->ip - off;
+
+	if (p->local)
 		text_str(&t, "unix");
+	else if (p->port == 0)
+		text_ip(&t, ip, n);
+	else
+		net_put(&t, ip, n, p->port);
 	log_str("client", s, t.n);
 }
 
@@ -620,18 +665,7 @@ static void conn_new(struct conns *cs, int fd, const struct sockaddr_storage *ss
 	if (cs->free)
 		cs->free = c->next;
 	*c = (struct conn){ .fd = fd, .gen = c->gen, .buf = CONN_NONE, .state = CONN_HEAD,
-		.key = KEY_NONE, .metrics = is_metrics, .peer.family = ss->ss_family };
-	if (ss->ss_family == AF_INET) {
-		const struct sockaddr_in *in = (const void *)ss;
-
-		memcpy(c->peer.ip, &in->sin_addr, 4);
-		c->peer.port = ntohs(in->sin_port);
-	} else if (ss->ss_family == AF_INET6) {
-		const struct sockaddr_in6 *in6 = (const void *)ss;
-
-		memcpy(c->peer.ip, &in6->sin6_addr, 16);
-		c->peer.port = ntohs(in6->sin6_port);
-	}
+		.key = KEY_NONE, .metrics = is_metrics, .peer = peer_of(cs, ss) };
 	pending_add(cs, c);
 	conn_deadline_set(cs, c, cs->mono_ms + cs->config.handshake_ms);
 	e.data.u64 = tag_make(TAG_CONN, c->gen, id);

@@ -19,6 +19,7 @@
 #include "hub.h"
 #include "limits.h"
 #include "log.h"
+#include "proxy.h"
 #include "v1.h"
 #include "wheel.h"
 #include "why.h"
@@ -43,8 +44,10 @@ enum conn_state { CONN_FREE, CONN_HEAD, CONN_BODY, CONN_AUTH, CONN_DRAIN, CONN_O
 #define CONN_NONE UINT32_MAX
 
 struct conn_peer {
-	uint8_t  ip[16];
-	uint16_t port, family;
+	uint8_t  ip[16];		/* as in proxy.h */
+	uint16_t port;			/* 0: unknown, of a proxy's client */
+	bool     local;			/* a unix socket's: no address */
+	bool     proxy;			/* its word, or that of who speaks for it, is taken */
 };
 
 struct conn {
@@ -144,6 +147,7 @@ struct conn_config {
 	uint64_t replay;
 	enum slow slow;
 	bool     binary, page, print;	/* print: --publish-to - */
+	const struct proxies *proxies;	/* NULL: none */
 };
 
 struct conns {
@@ -248,6 +252,7 @@ void conn_grants_set(struct conns *cs, const struct conn *c, const struct jwt *j
 bool conn_granted(struct conns *cs, const struct conn *c, unsigned right, struct span subject);
 void conn_wait_anew(struct conns *cs, struct conn *c);		/* for a request, behind all who wait */
 void conn_deadline_set(struct conns *cs, const struct conn *c, int64_t at_ms);
+void conn_forwarded(const struct conns *cs, struct conn *c, const struct http_req *r);	/* who a proxy speaks for */
 void conn_log(enum log_level level, const char *event, const struct conn *c);
 void conn_log_rest(struct span subject, const struct jwt *jwt);	/* and the end of the line */
 void conn_log_reject(const struct conn *c, enum why why, struct span subject, const struct jwt *jwt);

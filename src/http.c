@@ -416,6 +416,7 @@ enum why http_parse(struct http_req *r, uint8_t *head, size_t n)
 	line.n--;				/* its CR */
 	if (n < 4 || !parse_request_line(&p, line))
 		return WHY_BAD_REQUEST;
+	r->fields = rest;
 	while (cut(&line, &rest, '\n') && line.n > 0) {
 		line.n--;
 		if (!parse_field(&p, line))
@@ -429,6 +430,26 @@ enum why http_parse(struct http_req *r, uint8_t *head, size_t n)
 	r->keep = r->minor && !p.close;				/* 9.3 */
 	r->expect &= r->minor && (r->chunked || r->length > 0);	/* RFC 9110 10.1.1 */
 	return WHY_OK;
+}
+
+bool http_item(struct span *item, struct http_items *at, const char *name)
+{
+	struct span line, is;
+
+	for (;;) {
+		while (cut(item, &at->list, ',')) {
+			*item = trim(*item);
+			if (item->n > 0)
+				return true;
+		}
+		if (!cut(&line, &at->fields, '\n') || line.n == 0)
+			return false;
+		line.n--;			/* its CR */
+		at->list = line;
+		cut(&is, &at->list, ':');
+		if (!span_is(is, name))
+			at->list.p = NULL;
+	}
 }
 
 enum why http_upgrade_check(const struct http_req *r)

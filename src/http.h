@@ -37,6 +37,7 @@ struct http_req {
 	struct span key, version;	/* Sec-WebSocket-Key, -Version */
 	struct span origin;
 	struct span token;		/* from wherever it stood */
+	struct span fields;		/* all of them, as they came */
 	struct span since;		/* Last-Event-ID, or if there is none, of the query */
 	int64_t     replay;		/* query; -1: not there */
 	int64_t     length;		/* Content-Length; -1: not there */
@@ -45,6 +46,14 @@ struct http_req {
 /* Parse a head that http_head_end has found, in place. WHY_OK or WHY_BAD_REQUEST. Only a POST, or
  * a method that is refused anyhow, comes with a body. */
 enum why http_parse(struct http_req *r, uint8_t *head, size_t n);
+
+/* The items of the list that all fields of this name are (RFC 9110 5.3, 5.6.1), one at each call.
+ * At first, fields is that of the request and list is empty. */
+struct http_items {
+	struct span fields, list;
+};
+
+bool http_item(struct span *item, struct http_items *at, const char *name);
 
 /* What an upgrade must further have (RFC 6455 4.2.1): WHY_OK, WHY_BAD_REQUEST,
  * WHY_METHOD_NOT_ALLOWED or WHY_UPGRADE_REQUIRED. */

@@ -212,7 +212,7 @@ static void init_conns(struct server *s)
 		.max_message = o->max_message, .buffer = o->buffer,
 		.handshake_ms = o->handshake_timeout * 1000, .ping_ms = o->ping * 1000,
 		.replay = o->replay, .slow = o->slow, .binary = o->binary, .page = o->page,
-		.print = o->publish_to };
+		.print = o->publish_to, .proxies = &o->proxies };
 	uint32_t random[2];		/* of hash and epoch */
 
 	s->sources.first_id = conns_slots(&c);

@@ -75,6 +75,8 @@
 	  "no-sandbox             do without the system call filter and Landlock") \
 	O(NUMBER, max_pending, 1, 65536, \
 	  "max-pending N          unfinished handshakes; the oldest gives way (512)") \
+	O(LIST, trust_proxy, 0, PROXIES_MAX, \
+	  "trust-proxy CIDR       X-Forwarded-For from there names the client in the log *") \
 	O(CHOICE, log_level, 0, 0, \
 	  "log-level error|warn|info|debug\n" \
 	  "                           what is logged (info)") \
@@ -106,11 +108,12 @@ static const char help[] =
 
 _Static_assert(sizeof rows / sizeof *rows <= ARGS_MAX, "room for their lines");
 _Static_assert(LISTENERS_MAX <= ARG_LIST_MAX && ORIGINS_MAX <= ARG_LIST_MAX &&
-    SOURCES_MAX <= ARG_LIST_MAX && KEY_FILES_MAX <= ARG_LIST_MAX, "room in a list");
+    SOURCES_MAX <= ARG_LIST_MAX && PROXIES_MAX <= ARG_LIST_MAX && KEY_FILES_MAX <= ARG_LIST_MAX, "room in a list");
 
 static const char *check(size_t at, const char *value)
 {
 	struct source_spec spec;
+	struct proxies proxies = { .n = 0 };
 
 	switch (at) {
 	case offsetof(struct options, listen):
@@ -123,6 +126,8 @@ static const char *check(size_t at, const char *value)
 		    "wanted https://HOST[:PORT], HOST, *.HOST or null";
 	case offsetof(struct options, keys):
 		return keys_check(value);
+	case offsetof(struct options, trust_proxy):
+		return proxy_add(&proxies, value);
 	case offsetof(struct options, source):
 		return source_parse(&spec, value);
 	default:
@@ -154,6 +159,8 @@ void options_read(struct options *o, int argc, char **argv, const char **operand
 	default_to(&o->source, "-");
 	if (o->buffer / 2 < o->max_message)
 		options_bad(2, "buffer", NULL, "wanted at least twice --max-message");
+	for (unsigned i = 0; i < o->trust_proxy.n; i++)
+		proxy_add(&o->proxies, o->trust_proxy.s[i]);
 	for (unsigned i = 0, stdins = 0; i < o->source.n; i++) {
 		source_parse(&o->spec[i], o->source.s[i]);
 		if (o->spec[i].kind == SOURCE_STDIN && stdins++)

@@ -11,12 +11,14 @@
 #include "arg.h"
 #include "cut.h"
 #include "limits.h"
+#include "proxy.h"
 #include "source.h"
 
 /* Strings live as long as the process. */
 struct options {
-	struct arg_list listen, origin, source, keys;
+	struct arg_list listen, origin, source, keys, trust_proxy;
 	struct source_spec spec[SOURCES_MAX];	/* of source */
+	struct proxies proxies;			/* of trust_proxy */
 	const char *config, *secret_file, *used_tokens_file, *issuer, *audience, *metrics, *user,
 	    *chroot, *publish_to;
 	bool     allow_weak_secret, no_auth, enforce_expiry, binary, page, exit_on_eof, no_sandbox;

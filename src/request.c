@@ -360,9 +360,12 @@ static void request(struct conns *cs, struct conn *c)
 	const size_t nrest = (size_t)(c->head_len - c->head_seen);
 	struct http_req r;
 
-	if (http_parse(&r, head, c->head_seen) != WHY_OK)
+	if (http_parse(&r, head, c->head_seen) != WHY_OK) {
 		conn_refuse(cs, c, WHY_BAD_REQUEST, NULL, NULL);
-	else if (c->metrics)
+		return;
+	}
+	conn_forwarded(cs, c, &r);
+	if (c->metrics)
 		request_metrics(cs, c, &r);
 	else if (r.method == HTTP_OPTIONS)
 		request_preflight(cs, c, &r);
