@@ -27,7 +27,7 @@ LINK  = -pie -Wl,--gc-sections -Wl,-z,relro,-z,now -Wl,-z,noseparate-code -Wl,--
 BEARSSL = -l:libbearssl.a
 SAN   = -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 
-ROOMS = admit arg b64 body conn cut der explain file form grants http hub json jwt key keyfile keys log main metrics net \
+ROOMS = admit arg b64 body conn cut der devlog explain file form grants http hub json jwt key keyfile keys log main metrics net \
 	option page print proxy request ring sandbox secret send sha1 sha256 sha256_hw source subject talk text token \
 	used utf8 v1 wheel why ws
 
@@ -56,14 +56,15 @@ BELOW_key    = key der grants json $(BELOW_sha256) subject utf8
 BELOW_keyfile = keyfile b64 text $(BELOW_key)
 BELOW_jwt    = jwt key der grants $(BELOW_sha256) json b64 subject utf8 why
 BELOW_proxy  = proxy $(BELOW_http)
-BELOW_sandbox = sandbox file log text
+BELOW_sandbox = sandbox file $(BELOW_log)
+BELOW_log    = log devlog text
 BELOW_admit  = admit http text ws sha1 used $(BELOW_jwt)
 UNITS = $(patsubst test/%_test.c,%,$(wildcard test/*_test.c))
 
 BELOW_keys   = $(BELOW_keyfile)
 comma := ,
 BELOW_head   = $(BELOW_http)
-BELOW_conn   = conn send request talk body form v1 hub ring wheel log metrics net file proxy $(BELOW_admit)
+BELOW_conn   = conn send request talk body form v1 hub ring wheel log devlog metrics net file proxy $(BELOW_admit)
 LINK_conn    = $(patsubst %,-Wl$(comma)--wrap=hub_%,replay subscribe unsubscribe end skip)
 FUZZERS = $(patsubst test/fuzz/%_fuzz.c,%,$(wildcard test/fuzz/*_fuzz.c))
 FUZZ_HEADERS = $(wildcard test/fuzz/*.h)

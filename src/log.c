@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "devlog.h"
 #include "text.h"
 
 /* The longest line; at most PIPE_BUF, so that poll's word that a pipe is writable means that
@@ -21,6 +22,8 @@ static uint64_t dropped;
 static char bytes[LINE_MAX_LEN];
 static struct text line = { bytes, sizeof bytes - 1, 0 };	/* one byte less: the newline */
 static bool on;
+static enum log_level level_now;
+static bool to_system;
 
 void log_init(enum log_level most)
 {
@@ -28,6 +31,14 @@ void log_init(enum log_level most)
 
 	level_most = most;
 	may_block = fstat(STDERR_FILENO, &st) != 0 || !S_ISREG(st.st_mode);
+}
+
+void log_to_system(void)
+{
+	if (!devlog_open())
+		log_msg(LOG_WARN, "config", "--syslog: /dev/log: ", strerror(errno),
+		    "; lines are dropped until it is there", NULL);
+	to_system = true;
 }
 
 /* RFC 3339, in UTC. The date is worked out here: gmtime reads the zone's file first. Days are
@@ -62,6 +73,7 @@ void log_begin(enum log_level level, const char *event)
 	static const char name[][6] = { "error", "warn", "info", "debug" };
 
 	on = level <= level_most;
+	level_now = level;
 	line.n = 0;
 	if (!on)
 		return;
@@ -127,10 +139,19 @@ void log_num(const char *name, int64_t v)
 	text_num(&line, v < 0 ? -(uint64_t)v : (uint64_t)v, 1);
 }
 
+static bool send_line(void)
+{
+	static const uint8_t severity[] = { 3, 4, 6, 7 };
+
+	return devlog_send(severity[level_now], bytes, text_len(&line));
+}
+
 static bool write_line(void)
 {
 	struct pollfd p = { .fd = STDERR_FILENO, .events = POLLOUT };
 
+	if (to_system)
+		return send_line();
 	if (may_block && (poll(&p, 1, 0) != 1 || !(p.revents & POLLOUT)))
 		return false;
 	const size_t n = text_len(&line);
@@ -174,7 +195,10 @@ void fatal(int status, ...)
 	va_start(ap, status);
 	text_list(&line, ap);
 	va_end(ap);
-	may_block = false;
-	write_line();
+	level_now = LOG_ERROR;
+	if (to_system)
+		send_line();
+	may_block = to_system = false;
+	write_line();			/* whoever starts it looks there */
 	exit(status);
 }

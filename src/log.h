@@ -1,6 +1,6 @@
 /* log.h - one logfmt line out for each event.
  *
- * Owns standard error. Never waits: a line that a pipe has no room for is dropped and
+ * Owns standard error, or hands lines to devlog.h. Never waits: a line that a pipe has no room for is dropped and
  * counted, and the next that fits says how many are missing. Values are quoted and escaped
  * so that no input can forge a line. */
 
@@ -14,6 +14,9 @@
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
 void log_init(enum log_level most);
+
+/* From here on to the system's log, and not to stderr. Before a change of the root directory. */
+void log_to_system(void);
 
 /* A line is begun, given its pairs in order and ended; one at a time. Below the level all of
  * this costs a comparison each. */

@@ -571,6 +571,8 @@ int main(int argc, char **argv)
 	}
 	options_read(&server.option, argc, argv, NULL);
 	log_init(server.option.log_level);
+	if (server.option.syslog)
+		log_to_system();
 	start(&server);
 	run(&server);
 	print_flush();

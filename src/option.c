@@ -77,6 +77,8 @@
 	  "max-pending N          unfinished handshakes; the oldest gives way (512)") \
 	O(LIST, trust_proxy, 0, PROXIES_MAX, \
 	  "trust-proxy CIDR       X-Forwarded-For from there names the client in the log *") \
+	O(FLAG, syslog, 0, 0, \
+	  "syslog                 log to the system's log, /dev/log, and not to stderr") \
 	O(CHOICE, log_level, 0, 0, \
 	  "log-level error|warn|info|debug\n" \
 	  "                           what is logged (info)") \

@@ -1,0 +1,127 @@
+"""The log where it goes to the system's."""
+import os, re, signal, socket, subprocess, time
+import black
+from black import logfmt
+
+
+HEAD = re.compile(rb"<(\d+)>([A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d) sluice\[(\d+)\]: (.*)", re.S)
+
+
+class Syslog(black.Case):
+    def setUp(self):
+        super().setUp()
+        self.dev = self.path("log")
+        # A /dev of its own.
+        self.wrap = ("unshare", "-m", "sh", "-c", "mount -t tmpfs none /dev && mknod -m 666 /dev/null c 1 3 && "
+                     f'ln -s {self.dev} /dev/log && exec "$@"', "sh")
+        if subprocess.run([*self.wrap, "true"], capture_output=True).returncode:
+            self.skipTest("needs root, and a namespace for mounts")
+
+    def listen(self):
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        sock.bind(self.dev)
+        os.chmod(self.dev, 0o666)
+        sock.settimeout(black.WAIT)
+        self.addCleanup(sock.close)
+        return sock
+
+    def start(self, *args, **kw):
+        p = self.path("sock")
+        s = self.server("--syslog", *args, listen=("unix:" + p,), ready=False, wrap=self.wrap, **kw)
+        s.reach(p)
+        return s
+
+    def record(self, sock, s, **want):
+        """The next line that matches: what stands before it, and its pairs."""
+        while True:
+            m = HEAD.fullmatch(sock.recv(65536))
+            self.assertTrue(m)
+            self.assertEqual(int(m[3]), s.pid)
+            rec = logfmt(m[4])
+            if all(rec.get(k) == v for k, v in want.items()):
+                return int(m[1]), m[2].decode(), rec
+
+    def end(self, s):
+        s.kill(signal.SIGTERM)
+        s.ended(0, 2)
+
+    def test_lines(self):
+        sock = self.listen()
+        s = self.start(env={"TZ": "XYZ-5"})
+        priority, stamp, rec = self.record(sock, s, event="listening")
+        self.assertEqual(priority, 3 * 8 + 6)
+        east = time.strftime("%b %e %H:%M:%S", time.gmtime(time.time() + 5 * 3600))
+        self.assertEqual(stamp[:9], east[:9])
+        self.assertIn("sock", rec["addr"])
+        s.get(token=None)
+        self.assertEqual(self.record(sock, s, event="reject")[2]["reason"], "token_missing")
+        s.kill(signal.SIGHUP)
+        self.record(sock, s, event="reload")
+        self.end(s)
+        self.record(sock, s, event="shutdown")
+        self.assertEqual(s.lines, [], "nothing on stderr")
+
+    def test_severity(self):
+        sock = self.listen()
+        f = self.path("secret", black.SECRET)
+        s = self.start("--secret-file", f, env={"SLUICE_SECRET": ""})
+        os.unlink(f)
+        s.kill(signal.SIGHUP)
+        self.assertEqual(self.record(sock, s, event="reload")[0], 3 * 8 + 3)
+        self.end(s)
+
+    def test_restart(self):
+        """Another syslogd at the same place; what came between is counted."""
+        sock = self.listen()
+        s = self.start()
+        self.record(sock, s, event="listening")
+        sock.close()
+        s.get(token=None)
+        os.unlink(self.dev)
+        s.get(token=None)
+        sock = self.listen()
+        s.get(token=None)
+        self.assertEqual(self.record(sock, s, event="reject")[2]["dropped"], "2")
+        self.end(s)
+
+    def test_later(self):
+        """Not there at the start: stderr says so, once."""
+        s = self.start()
+        sock = self.listen()
+        s.get(token=None)
+        self.record(sock, s, event="reject")
+        self.end(s)
+        self.assertEqual([r["msg"] for r in s.records],
+                         ["--syslog: /dev/log: No such file or directory; lines are dropped until it is there"])
+
+    def test_nobody_reads(self):
+        """A full queue there stalls nothing."""
+        sock = self.listen()
+        s = self.start()
+        for _ in range(600):
+            s.get(token=None)
+        s.ws()
+        got = self.record(sock, s)
+        self.assertTrue(got)
+        self.end(s)
+
+    def test_chroot(self):
+        """It was opened before."""
+        sock = self.listen()
+        os.chmod(self.tmp, 0o755)
+        os.mkdir(self.path("root"))
+        s = self.start("--chroot", self.path("root"), "--user", "nobody", env={"TZ": "XYZ-5", **black.LEAKS})
+        self.record(sock, s, event="listening")
+        s.get(token=None)
+        _, stamp, _ = self.record(sock, s, event="reject")
+        self.assertEqual(stamp[:9], time.strftime("%b %e %H:%M:%S", time.gmtime(time.time() + 5 * 3600))[:9])
+        self.end(s)
+
+    def test_fatal(self):
+        """Whoever starts it sees on stderr why it does not start."""
+        sock = self.listen()
+        p = black.run("--no-auth", "--syslog", "--listen", "unix:/nowhere/x", wrap=self.wrap)
+        self.assertEqual(p.returncode, 1)
+        self.assertRegex(p.err, "^sluice: --listen unix:/nowhere/x: No such file or directory\n$")
+        m = HEAD.fullmatch(sock.recv(65536))
+        self.assertEqual((int(m[1]), m[4].decode()), (3 * 8 + 3, p.err[:-1]))
