@@ -389,7 +389,8 @@ void conn_log_rest(struct span subject, const struct jwt *jwt)
 void conn_log_reject(const struct conn *c, enum why why, struct span subject, const struct jwt *jwt)
 {
 	metrics.rejects[why]++;
-	conn_log(LOG_INFO, "reject", c);
+	log_begin_limited(LOG_INFO, "reject");
+	log_peer(&c->peer);
 	log_text("reason", why_text(why));
 	conn_log_rest(subject, why > WHY_SIGNATURE_INVALID ? jwt : NULL);
 }

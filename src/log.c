@@ -16,6 +16,12 @@
  * the whole line fits. */
 #define LINE_MAX_LEN 2048u
 
+/* Of limited lines: what a fault of one's own may cause while it is looked at, and what a flood may
+ * write to a router's flash. */
+#define BURST 1000
+#define EACH_MS 100
+#define SETTLE_MS 1000
+
 static enum log_level level_most = LOG_INFO;
 static bool may_block;
 static uint64_t dropped;
@@ -24,6 +30,13 @@ static struct text line = { bytes, sizeof bytes - 1, 0 };	/* one byte less: the 
 static bool on;
 static enum log_level level_now;
 static bool to_system;
+
+static struct {
+	const char *event;
+	int64_t  paid_ms;	/* a line costs EACH_MS of the time since then */
+	int64_t  said_ms;
+	uint64_t left_out;
+} limited = { .paid_ms = INT64_MIN };
 
 void log_init(enum log_level most)
 {
@@ -170,6 +183,46 @@ void log_end(void)
 		dropped = 0;
 	else
 		dropped++;
+}
+
+static int64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+void log_begin_limited(enum log_level level, const char *event)
+{
+	const int64_t now = now_ms(), least = now - BURST * EACH_MS;
+
+	on = false;
+	if (level > level_most)
+		return;
+	if (limited.paid_ms < least)
+		limited.paid_ms = least;
+	if (limited.paid_ms + EACH_MS <= now) {
+		limited.paid_ms += EACH_MS;
+		log_begin(level, event);
+		return;
+	}
+	if (limited.left_out++ == 0)
+		limited.said_ms = now;
+	limited.event = event;
+}
+
+bool log_settle(bool now)
+{
+	if (limited.left_out == 0)
+		return false;
+	if (!now && now_ms() - limited.said_ms < SETTLE_MS)
+		return true;
+	log_begin(LOG_INFO, limited.event);
+	log_num("left_out", (int64_t)limited.left_out);
+	log_end();
+	limited.left_out = 0;
+	return false;
 }
 
 void log_msg(enum log_level level, const char *event, ...)

@@ -26,6 +26,13 @@ void log_text(const char *name, const char *s);
 void log_num(const char *name, int64_t v);
 void log_end(void);
 
+/* As log_begin, for what strangers can cause at will: 1000 lines, then 10 a second. The others are
+ * left out and counted. */
+void log_begin_limited(enum log_level level, const char *event);
+
+/* Says how many, once a second, or now. True: some are still to be said. */
+bool log_settle(bool now);
+
 /* A line with one pair more: msg, made of strings up to NULL. */
 void log_msg(enum log_level level, const char *event, ...) __attribute__((sentinel));
 

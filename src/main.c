@@ -522,7 +522,7 @@ static int sleep_ms(const struct server *s, bool more)
 
 	if (s->conns.ending && (ms < 0 || ms > left))
 		ms = left > 0 ? (int)left : 0;
-	return ms;
+	return log_settle(false) && (ms < 0 || ms > TICK_MS) ? TICK_MS : ms;
 }
 
 static bool finished(struct server *s)
@@ -553,6 +553,7 @@ static void run(struct server *s)
 		s->conns.freed = false;
 	}
 	conns_drop_all(&s->conns);
+	log_settle(true);
 }
 
 int main(int argc, char **argv)

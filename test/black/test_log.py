@@ -1,7 +1,69 @@
-"""The log where it goes to the system's."""
+"""The log where there is much of it, and where it goes to the system's."""
 import os, re, signal, socket, subprocess, time
 import black
-from black import logfmt
+from black import logfmt, until
+
+
+class Flood(black.Case):
+    def test_left_out(self):
+        """What is logged and what is said to be left out are all; the metrics know them too."""
+        s = self.server("--metrics", f"unix:{self.tmp}/m")
+        n = 1400
+        begin = time.monotonic()
+        for _ in range(n):
+            s.ask(token=None)
+            self.hang_up()
+        until(lambda: self.metrics(s, f"{self.tmp}/m")['sluice_rejects_total{reason="token_missing"}'] == n,
+              "all of them")
+        took = time.monotonic() - begin
+        said = self.left_out(s)
+        self.assertEqual(said["level"], "info")
+        self.assertEqual(set(said), {"ts", "level", "event", "left_out"})
+        lines = len(s.log(event="reject", reason="token_missing"))
+        self.assertGreaterEqual(lines, 1000)
+        self.assertLessEqual(lines, 1000 + 10 * took + 1)
+        s.stop()
+        self.assertEqual(self.total(s), n)
+
+    def left_out(self, s):
+        return until(lambda: [r for r in s.log(event="reject") if "left_out" in r], "what was left out")[0]
+
+    def total(self, s):
+        recs = s.log(event="reject")
+        return sum(int(r["left_out"]) if "left_out" in r else 1 for r in recs)
+
+    def test_end(self):
+        """What is still to be said when it ends is said then."""
+        s = self.server()
+        n = 1020
+        for _ in range(n):
+            s.get(token=None)
+        s.stop()
+        self.assertEqual(self.total(s), n)
+
+    def test_others_are_not_left_out(self):
+        s = self.server("--token-use", "many")
+        for _ in range(1100):
+            s.get(token=None)
+        s.ws()
+        s.wait_log(event="accept")
+
+    def test_quiet_again(self):
+        """It sleeps when all is said."""
+        s = self.server()
+        for _ in range(1100):
+            s.get(token=None)
+        self.left_out(s)
+        self.idle(s)
+
+    def test_level(self):
+        s = self.server("--log-level", "warn", listen=("unix:" + self.path("sock"),), ready=False)
+        s.reach(self.path("sock"))
+        for _ in range(1100):
+            s.get(token=None)
+        s.kill(signal.SIGTERM)
+        s.ended(0, 2)
+        self.assertEqual(s.log(event="reject"), [])
 
 
 HEAD = re.compile(rb"<(\d+)>([A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d) sluice\[(\d+)\]: (.*)", re.S)
@@ -98,7 +160,7 @@ class Syslog(black.Case):
         """A full queue there stalls nothing."""
         sock = self.listen()
         s = self.start()
-        for _ in range(600):
+        for _ in range(1100):
             s.get(token=None)
         s.ws()
         got = self.record(sock, s)
