@@ -130,7 +130,7 @@ class Renewal(v1.Case):
     def test_no_gap_for_one_who_renews(self):
         """A reader of a source, renewed a hundred times: every message, once."""
         s = self.server("--enforce-expiry", "--slow", "wait")
-        c = connect(s, {"sub": ["/"]}).sub("/")
+        c = connect(s, {"sub": ["/"]}, exp=int(time.time()) + 1000).sub("/")   # not about to expire
         t = threading.Thread(target=s.feed, args=(b"".join(b"%d\n" % i for i in range(20000)),), daemon=True)
         t.start()
         got, ready = 0, 0
