@@ -471,73 +471,74 @@ static void subprotocol_case(void)
 }
 
 /* 6.1 to 6.3: one way to say where a body ends, and none on a GET or an upgrade. */
-static void bodies(void)
-{
 #define CL "Content-Length: "
 #define TE "Transfer-Encoding: "
-	static const struct {
-		const char *method, *fields;
-		enum why want;
-		int64_t length;
-		bool chunked;
-	} rows[] = {
-		{ "GET", "", OK, -1, false }, { "POST", "", OK, -1, false },
-		{ "GET", CL "0\r\n", OK, 0, false }, { "GET", "content-length:00\r\n", OK, 0, false },
-		{ "HEAD", CL "0\r\n", OK, 0, false }, { "OPTIONS", CL "0\r\n", OK, 0, false },
-		{ "POST", CL "0\r\n", OK, 0, false }, { "POST", CL "5\r\n", OK, 5, false },
-		{ "POST", "CONTENT-LENGTH: \t5 \r\n", OK, 5, false },
-		{ "POST", CL "0005\r\n", OK, 5, false },
-		{ "POST", CL "999999999999999999\r\n", OK, 999999999999999999, false },
-		{ "POST", TE "chunked\r\n", OK, -1, true }, { "POST", TE "CHUNKED \r\n", OK, -1, true },
-		{ "PUT", CL "5\r\n", OK, 5, false },		/* refused for its method */
-		{ "PUT", TE "chunked\r\n", OK, -1, true },
-		{ "post", CL "5\r\n", OK, 5, false },
 
-		{ "GET", CL "1\r\n", BAD, 0, 0 }, { "GET", CL "5\r\n", BAD, 0, 0 },
-		{ "HEAD", CL "1\r\n", BAD, 0, 0 }, { "OPTIONS", CL "1\r\n", BAD, 0, 0 },
-		{ "GET", TE "chunked\r\n", BAD, 0, 0 }, { "HEAD", TE "chunked\r\n", BAD, 0, 0 },
-		{ "OPTIONS", TE "chunked\r\n", BAD, 0, 0 },
-		{ "GET", UPGRADE CL "1\r\n", BAD, 0, 0 },
-		{ "GET", UPGRADE TE "chunked\r\n", BAD, 0, 0 },
-		{ "POST", CL "\r\n", BAD, 0, 0 }, { "POST", CL "-1\r\n", BAD, 0, 0 },
-		{ "POST", CL "+5\r\n", BAD, 0, 0 }, { "POST", CL "0x5\r\n", BAD, 0, 0 },
-		{ "POST", CL "5 5\r\n", BAD, 0, 0 }, { "POST", CL "5, 5\r\n", BAD, 0, 0 },
-		{ "POST", CL "5,\r\n", BAD, 0, 0 }, { "POST", CL "5.0\r\n", BAD, 0, 0 },
-		{ "POST", CL "5;\r\n", BAD, 0, 0 }, { "POST", CL "\"5\"\r\n", BAD, 0, 0 },
-		{ "POST", CL "1000000000000000000\r\n", BAD, 0, 0 },
-		{ "POST", CL "99999999999999999999999999\r\n", BAD, 0, 0 },
-		{ "POST", CL "5\r\n" CL "5\r\n", BAD, 0, 0 },
-		{ "POST", CL "5\r\n" CL "0\r\n", BAD, 0, 0 },
-		{ "GET", CL "0\r\n" CL "0\r\n", BAD, 0, 0 },
-		{ "PUT", CL "0\r\n" CL "5\r\n", BAD, 0, 0 },
-		{ "POST", CL "x\r\n", BAD, 0, 0 }, { "PUT", CL "x\r\n", BAD, 0, 0 },
-		{ "POST", TE "\r\n", BAD, 0, 0 }, { "POST", TE "identity\r\n", BAD, 0, 0 },
-		{ "POST", TE "gzip, chunked\r\n", BAD, 0, 0 },
-		{ "POST", TE "chunked, gzip\r\n", BAD, 0, 0 },
-		{ "POST", TE "chunked, chunked\r\n", BAD, 0, 0 },
-		{ "POST", TE ", chunked\r\n", BAD, 0, 0 },
-		{ "POST", TE "chunked;q=1\r\n", BAD, 0, 0 }, { "POST", TE "xchunked\r\n", BAD, 0, 0 },
-		{ "POST", TE "\"chunked\"\r\n", BAD, 0, 0 },
-		{ "POST", TE "chunked\xc2\xa0\r\n", BAD, 0, 0 },
-		{ "POST", TE "chunked\r\n" TE "chunked\r\n", BAD, 0, 0 },
-		{ "POST", TE "chunked\r\n" TE "identity\r\n", BAD, 0, 0 },
-		{ "POST", CL "5\r\n" TE "chunked\r\n", BAD, 0, 0 },
-		{ "POST", TE "chunked\r\n" CL "5\r\n", BAD, 0, 0 },
-		{ "POST", TE "chunked\r\n" CL "0\r\n", BAD, 0, 0 },
-		{ "PUT", TE "chunked\r\n" CL "0\r\n", BAD, 0, 0 },
-	};
+static const struct {
+	const char *method, *fields;
+	enum why want;
+	int64_t length;
+	bool chunked;
+} body_rows[] = {
+	{ "GET", "", OK, -1, false }, { "POST", "", OK, -1, false },
+	{ "GET", CL "0\r\n", OK, 0, false }, { "GET", "content-length:00\r\n", OK, 0, false },
+	{ "HEAD", CL "0\r\n", OK, 0, false }, { "OPTIONS", CL "0\r\n", OK, 0, false },
+	{ "POST", CL "0\r\n", OK, 0, false }, { "POST", CL "5\r\n", OK, 5, false },
+	{ "POST", "CONTENT-LENGTH: \t5 \r\n", OK, 5, false },
+	{ "POST", CL "0005\r\n", OK, 5, false },
+	{ "POST", CL "999999999999999999\r\n", OK, 999999999999999999, false },
+	{ "POST", TE "chunked\r\n", OK, -1, true }, { "POST", TE "CHUNKED \r\n", OK, -1, true },
+	{ "PUT", CL "5\r\n", OK, 5, false },		/* refused for its method */
+	{ "PUT", TE "chunked\r\n", OK, -1, true },
+	{ "post", CL "5\r\n", OK, 5, false },
 
-	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+	{ "GET", CL "1\r\n", BAD, 0, 0 }, { "GET", CL "5\r\n", BAD, 0, 0 },
+	{ "HEAD", CL "1\r\n", BAD, 0, 0 }, { "OPTIONS", CL "1\r\n", BAD, 0, 0 },
+	{ "GET", TE "chunked\r\n", BAD, 0, 0 }, { "HEAD", TE "chunked\r\n", BAD, 0, 0 },
+	{ "OPTIONS", TE "chunked\r\n", BAD, 0, 0 },
+	{ "GET", UPGRADE CL "1\r\n", BAD, 0, 0 },
+	{ "GET", UPGRADE TE "chunked\r\n", BAD, 0, 0 },
+	{ "POST", CL "\r\n", BAD, 0, 0 }, { "POST", CL "-1\r\n", BAD, 0, 0 },
+	{ "POST", CL "+5\r\n", BAD, 0, 0 }, { "POST", CL "0x5\r\n", BAD, 0, 0 },
+	{ "POST", CL "5 5\r\n", BAD, 0, 0 }, { "POST", CL "5, 5\r\n", BAD, 0, 0 },
+	{ "POST", CL "5,\r\n", BAD, 0, 0 }, { "POST", CL "5.0\r\n", BAD, 0, 0 },
+	{ "POST", CL "5;\r\n", BAD, 0, 0 }, { "POST", CL "\"5\"\r\n", BAD, 0, 0 },
+	{ "POST", CL "1000000000000000000\r\n", BAD, 0, 0 },
+	{ "POST", CL "99999999999999999999999999\r\n", BAD, 0, 0 },
+	{ "POST", CL "5\r\n" CL "5\r\n", BAD, 0, 0 },
+	{ "POST", CL "5\r\n" CL "0\r\n", BAD, 0, 0 },
+	{ "GET", CL "0\r\n" CL "0\r\n", BAD, 0, 0 },
+	{ "PUT", CL "0\r\n" CL "5\r\n", BAD, 0, 0 },
+	{ "POST", CL "x\r\n", BAD, 0, 0 }, { "PUT", CL "x\r\n", BAD, 0, 0 },
+	{ "POST", TE "\r\n", BAD, 0, 0 }, { "POST", TE "identity\r\n", BAD, 0, 0 },
+	{ "POST", TE "gzip, chunked\r\n", BAD, 0, 0 },
+	{ "POST", TE "chunked, gzip\r\n", BAD, 0, 0 },
+	{ "POST", TE "chunked, chunked\r\n", BAD, 0, 0 },
+	{ "POST", TE ", chunked\r\n", BAD, 0, 0 },
+	{ "POST", TE "chunked;q=1\r\n", BAD, 0, 0 }, { "POST", TE "xchunked\r\n", BAD, 0, 0 },
+	{ "POST", TE "\"chunked\"\r\n", BAD, 0, 0 },
+	{ "POST", TE "chunked\xc2\xa0\r\n", BAD, 0, 0 },
+	{ "POST", TE "chunked\r\n" TE "chunked\r\n", BAD, 0, 0 },
+	{ "POST", TE "chunked\r\n" TE "identity\r\n", BAD, 0, 0 },
+	{ "POST", CL "5\r\n" TE "chunked\r\n", BAD, 0, 0 },
+	{ "POST", TE "chunked\r\n" CL "5\r\n", BAD, 0, 0 },
+	{ "POST", TE "chunked\r\n" CL "0\r\n", BAD, 0, 0 },
+	{ "PUT", TE "chunked\r\n" CL "0\r\n", BAD, 0, 0 },
+};
+
+static void bodies(void)
+{
+	for (size_t i = 0; i < sizeof body_rows / sizeof *body_rows; i++) {
 		char req[256];
 		struct http_req r;
 
-		snprintf(req, sizeof req, "%s / HTTP/1.1\r\nHost: a\r\n%s\r\n", rows[i].method,
-		    rows[i].fields);
+		snprintf(req, sizeof req, "%s / HTTP/1.1\r\nHost: a\r\n%s\r\n", body_rows[i].method,
+		    body_rows[i].fields);
 		const enum why why = parse(&r, req);
 
-		if (!CHECK(why == rows[i].want && (why != OK || (r.length == rows[i].length &&
-		    r.chunked == rows[i].chunked))))
-			printf("\t%s %s\n", rows[i].method, rows[i].fields);
+		if (!CHECK(why == body_rows[i].want && (why != OK || (r.length == body_rows[i].length &&
+		    r.chunked == body_rows[i].chunked))))
+			printf("\t%s %s\n", body_rows[i].method, body_rows[i].fields);
 	}
 
 	struct http_req r;	/* 6.1: HTTP/1.0 knows no chunks */

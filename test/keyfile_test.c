@@ -186,103 +186,103 @@ static void ecdsa_second_form(void)
 #define NOT_OURS "its algorithm is none of HS, RS and ES"
 
 /* A key beside a good one: taken (NULL), passed over (begins with +), or why it is refused. */
+static const struct { const char *jwk, *what; } jwk_rows[] = {
+	{ OCT, NULL }, { RSA, NULL }, { EC, NULL }, { P521, NULL },
+	{ OCT ",'use':'sig','key_ops':['sign','verify'],'alg':'HS384','x5t':1,'ext':true", NULL },
+	{ OCT ",'alg':'HS512'", NULL }, { RSA ",'alg':'RS512'", NULL },
+	{ RSA ",'alg':'RS384','x5c':['x'],'n2':{'d':1}", NULL }, { EC ",'alg':'ES256'", NULL },
+	{ "'k\\u0074y':'\\u0052SA','e':'AQAB','n':'\\u006ffgWCw'",
+	  "the modulus has less than 2048 bits" },
+	{ OCT ",'issuer':'i','token_use':'many','permissions':{'sub':['/a/*']}", NULL },
+	{ OCT ",'permissions':{}", NULL }, { RSA ",'kid':'other'", NULL },
+
+	{ RSA ",'use':'enc'", "+its use is not sig" }, { EC ",'use':''", "+its use is not sig" },
+	{ RSA ",'key_ops':['encrypt']", "+its key_ops are without verify" },
+	{ OCT ",'key_ops':[]", "+its key_ops are without verify" },
+	{ RSA ",'alg':'PS256'", "+" NOT_OURS }, { RSA ",'alg':'RSA-OAEP'", "+" NOT_OURS },
+	{ RSA ",'alg':'ES256'", "+" NOT_OURS }, { RSA ",'alg':'HS256'", "+" NOT_OURS },
+	{ OCT ",'alg':'RS256'", "+" NOT_OURS }, { OCT ",'alg':'A128KW'", "+" NOT_OURS },
+	{ EC ",'alg':'ES384'", "+" NOT_OURS }, { EC ",'alg':'none'", "+" NOT_OURS },
+	{ "'kty':'OKP','crv':'Ed25519','x':'11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo'", "+" NOT_OURS },
+	{ "'kty':'EC','crv':'secp256k1','x':'AA','y':'AA'", "+" NOT_OURS },
+	{ "'kty':'EC','x':'AA','y':'AA'", "+" NOT_OURS }, { "'kty':'AKP','pub':{}", "+" NOT_OURS },
+	{ "'kty':'oct\\u0000','k':7", "+" NOT_OURS }, { "'kty':'rsa'", "+" NOT_OURS },
+
+	{ "'k':'AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T'", "kty is missing" },
+	{ "", "kty is missing" }, { "'kty':1", "a member has the wrong type or value" },
+	{ "'kty':null", "a member has the wrong type or value" },
+	{ OCT ",'kid':7", "a member has the wrong type or value" },
+	{ OCT ",'kid':''", "a member has the wrong type or value" },
+	{ OCT ",'alg':['HS256']", "a member has the wrong type or value" },
+	{ OCT ",'use':null", "a member has the wrong type or value" },
+	{ OCT ",'key_ops':'verify'", "a member has the wrong type or value" },
+	{ OCT ",'key_ops':['verify',1]", "a member has the wrong type or value" },
+	{ OCT ",'issuer':['i']", "a member has the wrong type or value" },
+	{ OCT ",'issuer':'i\\u0000'", "a member has the wrong type or value" },
+	{ OCT ",'token_use':true", "a member has the wrong type or value" },
+	{ OCT ",'token_use':'twice'", "token_use is neither once nor many" },
+	{ OCT ",'permissions':[]", "a member has the wrong type or value" },
+	{ OCT ",'permissions':{'sub':['a']}", "a member has the wrong type or value" },
+	{ "'kty':'oct'", "k is wanted in base64url" }, { "'kty':'oct','k':1", "k is wanted in base64url" },
+	{ "'kty':'oct','k':'AAAA='", "k is wanted in base64url" },
+	{ "'kty':'oct','k':'AB'", "k is wanted in base64url" },
+	{ "'kty':'oct','k':''", "the secret is empty" },
+	{ "'kty':'oct','k':'AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLg'",
+	  "the secret is shorter than its algorithm's hash (RFC 7518 3.2)" },
+	{ "'kty':'oct','alg':'HS384','k':'AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T'",
+	  "the secret is shorter than its algorithm's hash (RFC 7518 3.2)" },
+	{ RSA ",'d':'AQAB'", "is a private key; give sluice the public one alone" },
+	{ RSA ",'use':'enc','d':'AQAB'", "is a private key; give sluice the public one alone" },
+	{ EC ",'d':1", "is a private key; give sluice the public one alone" },
+	{ "'kty':'OKP','crv':'Ed25519','d':'AA'", "is a private key; give sluice the public one alone" },
+	{ "'kty':'RSA','e':'AQAB'", "n is wanted in base64url" },
+	{ "'kty':'RSA','n':'" A2_N "Q'", "e is wanted in base64url" },
+	{ "'kty':'RSA','n':'" A2_N "A','e':'AQAB'", "the modulus is even" },
+	{ "'kty':'RSA','n':'" A2_N "Q','e':'AQAA'", "the exponent is even or below 3" },
+	{ "'kty':'RSA','n':'" A2_N "Q','e':'AQ'", "the exponent is even or below 3" },
+	{ "'kty':'RSA','n':'" A2_N "Q','e':'Ag'", "the exponent is even or below 3" },
+	{ "'kty':'RSA','n':'" A2_N "Q','e':''", "the exponent is even or below 3" },
+	{ "'kty':'RSA','n':'" A2_N "Q','e':'AAAA'", "the exponent is even or below 3" },
+	{ "'kty':'RSA','n':'" A2_N "Q','e':'Aw'", NULL },
+	{ "'kty':'RSA','n':'" A2_N "Q','e':'AAAB'", "the exponent is even or below 3" },
+	{ "'kty':'RSA','n':'" A2_N "Q','e':'AAEAAQ'", NULL },
+	{ "'kty':'RSA','n':'" A2_N "Q','e':'AQAAAAAAAAAB'", "the exponent has more than 64 bits" },
+	{ "'kty':'EC','crv':'P-256','x':'" A3_X "','y':'" A3_X "'", "the point is not on its curve" },
+	{ "'kty':'EC','crv':'P-384','x':'" HALF384 "','y':'" HALF384 "'",
+	  "the point is not on its curve" },
+	{ "'kty':'EC','crv':'P-521','x':'" HALF521 "','y':'" HALF521 "'",
+	  "the point is not on its curve" },
+	{ "'kty':'EC','crv':'P-256','x':'" ZERO256 "','y':'" ZERO256 "'",
+	  "the point is not on its curve" },
+	{ "'kty':'EC','crv':'P-256','x':'" A3_X "'",
+	  "x and y are wanted in base64url, of the curve's length" },
+	{ "'kty':'EC','crv':'P-384','x':'" A3_X "','y':'" A3_Y "'",
+	  "x and y are wanted in base64url, of the curve's length" },
+	{ "'kty':'EC','crv':'P-256','x':'AAAA','y':'" A3_Y "'",
+	  "x and y are wanted in base64url, of the curve's length" },
+	{ OCT ",'kid':'good'", "another key has its kid" },
+};
+
 static void jwks(void)
 {
-	static const struct { const char *jwk, *what; } rows[] = {
-		{ OCT, NULL }, { RSA, NULL }, { EC, NULL }, { P521, NULL },
-		{ OCT ",'use':'sig','key_ops':['sign','verify'],'alg':'HS384','x5t':1,'ext':true", NULL },
-		{ OCT ",'alg':'HS512'", NULL }, { RSA ",'alg':'RS512'", NULL },
-		{ RSA ",'alg':'RS384','x5c':['x'],'n2':{'d':1}", NULL }, { EC ",'alg':'ES256'", NULL },
-		{ "'k\\u0074y':'\\u0052SA','e':'AQAB','n':'\\u006ffgWCw'",
-		  "the modulus has less than 2048 bits" },
-		{ OCT ",'issuer':'i','token_use':'many','permissions':{'sub':['/a/*']}", NULL },
-		{ OCT ",'permissions':{}", NULL }, { RSA ",'kid':'other'", NULL },
-
-		{ RSA ",'use':'enc'", "+its use is not sig" }, { EC ",'use':''", "+its use is not sig" },
-		{ RSA ",'key_ops':['encrypt']", "+its key_ops are without verify" },
-		{ OCT ",'key_ops':[]", "+its key_ops are without verify" },
-		{ RSA ",'alg':'PS256'", "+" NOT_OURS }, { RSA ",'alg':'RSA-OAEP'", "+" NOT_OURS },
-		{ RSA ",'alg':'ES256'", "+" NOT_OURS }, { RSA ",'alg':'HS256'", "+" NOT_OURS },
-		{ OCT ",'alg':'RS256'", "+" NOT_OURS }, { OCT ",'alg':'A128KW'", "+" NOT_OURS },
-		{ EC ",'alg':'ES384'", "+" NOT_OURS }, { EC ",'alg':'none'", "+" NOT_OURS },
-		{ "'kty':'OKP','crv':'Ed25519','x':'11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo'", "+" NOT_OURS },
-		{ "'kty':'EC','crv':'secp256k1','x':'AA','y':'AA'", "+" NOT_OURS },
-		{ "'kty':'EC','x':'AA','y':'AA'", "+" NOT_OURS }, { "'kty':'AKP','pub':{}", "+" NOT_OURS },
-		{ "'kty':'oct\\u0000','k':7", "+" NOT_OURS }, { "'kty':'rsa'", "+" NOT_OURS },
-
-		{ "'k':'AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T'", "kty is missing" },
-		{ "", "kty is missing" }, { "'kty':1", "a member has the wrong type or value" },
-		{ "'kty':null", "a member has the wrong type or value" },
-		{ OCT ",'kid':7", "a member has the wrong type or value" },
-		{ OCT ",'kid':''", "a member has the wrong type or value" },
-		{ OCT ",'alg':['HS256']", "a member has the wrong type or value" },
-		{ OCT ",'use':null", "a member has the wrong type or value" },
-		{ OCT ",'key_ops':'verify'", "a member has the wrong type or value" },
-		{ OCT ",'key_ops':['verify',1]", "a member has the wrong type or value" },
-		{ OCT ",'issuer':['i']", "a member has the wrong type or value" },
-		{ OCT ",'issuer':'i\\u0000'", "a member has the wrong type or value" },
-		{ OCT ",'token_use':true", "a member has the wrong type or value" },
-		{ OCT ",'token_use':'twice'", "token_use is neither once nor many" },
-		{ OCT ",'permissions':[]", "a member has the wrong type or value" },
-		{ OCT ",'permissions':{'sub':['a']}", "a member has the wrong type or value" },
-		{ "'kty':'oct'", "k is wanted in base64url" }, { "'kty':'oct','k':1", "k is wanted in base64url" },
-		{ "'kty':'oct','k':'AAAA='", "k is wanted in base64url" },
-		{ "'kty':'oct','k':'AB'", "k is wanted in base64url" },
-		{ "'kty':'oct','k':''", "the secret is empty" },
-		{ "'kty':'oct','k':'AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLg'",
-		  "the secret is shorter than its algorithm's hash (RFC 7518 3.2)" },
-		{ "'kty':'oct','alg':'HS384','k':'AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T'",
-		  "the secret is shorter than its algorithm's hash (RFC 7518 3.2)" },
-		{ RSA ",'d':'AQAB'", "is a private key; give sluice the public one alone" },
-		{ RSA ",'use':'enc','d':'AQAB'", "is a private key; give sluice the public one alone" },
-		{ EC ",'d':1", "is a private key; give sluice the public one alone" },
-		{ "'kty':'OKP','crv':'Ed25519','d':'AA'", "is a private key; give sluice the public one alone" },
-		{ "'kty':'RSA','e':'AQAB'", "n is wanted in base64url" },
-		{ "'kty':'RSA','n':'" A2_N "Q'", "e is wanted in base64url" },
-		{ "'kty':'RSA','n':'" A2_N "A','e':'AQAB'", "the modulus is even" },
-		{ "'kty':'RSA','n':'" A2_N "Q','e':'AQAA'", "the exponent is even or below 3" },
-		{ "'kty':'RSA','n':'" A2_N "Q','e':'AQ'", "the exponent is even or below 3" },
-		{ "'kty':'RSA','n':'" A2_N "Q','e':'Ag'", "the exponent is even or below 3" },
-		{ "'kty':'RSA','n':'" A2_N "Q','e':''", "the exponent is even or below 3" },
-		{ "'kty':'RSA','n':'" A2_N "Q','e':'AAAA'", "the exponent is even or below 3" },
-		{ "'kty':'RSA','n':'" A2_N "Q','e':'Aw'", NULL },
-		{ "'kty':'RSA','n':'" A2_N "Q','e':'AAAB'", "the exponent is even or below 3" },
-		{ "'kty':'RSA','n':'" A2_N "Q','e':'AAEAAQ'", NULL },
-		{ "'kty':'RSA','n':'" A2_N "Q','e':'AQAAAAAAAAAB'", "the exponent has more than 64 bits" },
-		{ "'kty':'EC','crv':'P-256','x':'" A3_X "','y':'" A3_X "'", "the point is not on its curve" },
-		{ "'kty':'EC','crv':'P-384','x':'" HALF384 "','y':'" HALF384 "'",
-		  "the point is not on its curve" },
-		{ "'kty':'EC','crv':'P-521','x':'" HALF521 "','y':'" HALF521 "'",
-		  "the point is not on its curve" },
-		{ "'kty':'EC','crv':'P-256','x':'" ZERO256 "','y':'" ZERO256 "'",
-		  "the point is not on its curve" },
-		{ "'kty':'EC','crv':'P-256','x':'" A3_X "'",
-		  "x and y are wanted in base64url, of the curve's length" },
-		{ "'kty':'EC','crv':'P-384','x':'" A3_X "','y':'" A3_Y "'",
-		  "x and y are wanted in base64url, of the curve's length" },
-		{ "'kty':'EC','crv':'P-256','x':'AAAA','y':'" A3_Y "'",
-		  "x and y are wanted in base64url, of the curve's length" },
-		{ OCT ",'kid':'good'", "another key has its kid" },
-	};
-
-	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+	for (size_t i = 0; i < sizeof jwk_rows / sizeof *jwk_rows; i++) {
 		char set[4000], want[200];
-		const char *what, *expect = rows[i].what;
+		const char *what, *expect = jwk_rows[i].what;
 		const bool over = expect && *expect == '+';
 
-		snprintf(set, sizeof set, "{'keys':[{" OCT ",'kid':'good'},{%s}],'x':[1]}", rows[i].jwk);
+		snprintf(set, sizeof set, "{'keys':[{" OCT ",'kid':'good'},{%s}],'x':[1]}", jwk_rows[i].jwk);
 		what = parse(set, NULL, false);
 		if (!expect || over) {
 			if (!CHECK(what == NULL) || !CHECK(ring.n == (over ? 1 : 2)) ||
 			    !CHECK(npassed == over && (!over || (strncmp(passed, "key 2: ", 7) == 0 &&
 			    strcmp(passed + 7, expect + 1) == 0))))
-				printf("\t%s: %s %s\n", rows[i].jwk, what ? what : "", passed);
+				printf("\t%s: %s %s\n", jwk_rows[i].jwk, what ? what : "", passed);
 			continue;
 		}
 		snprintf(want, sizeof want, "key %s: %s",
-		    strstr(rows[i].jwk, "'good'") ? "good" : "2", expect);
+		    strstr(jwk_rows[i].jwk, "'good'") ? "good" : "2", expect);
 		if (!CHECK(what && strcmp(what, want) == 0))
-			printf("\t%s: %s, wanted %s\n", rows[i].jwk, what ? what : "taken", want);
+			printf("\t%s: %s, wanted %s\n", jwk_rows[i].jwk, what ? what : "taken", want);
 	}
 }
 
