@@ -838,6 +838,7 @@ test('several subjects at every size', async t => {
 	await send(20);
 	pages.forEach(([, , cable]) => cable.cut());
 	for (const [name, page] of pages) {
+		await state(page, 'reconnecting');
 		await tryUntil(page, 'connected');
 		await page.waitForFunction(() => document.querySelectorAll('#log em').length + rows.filter(r => r[3]).length);
 		await shows(page, 'why', 'Without /bank (not granted).');
