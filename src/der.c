@@ -3,7 +3,8 @@
 
 #include <string.h>
 
-enum { INTEGER = 0x02, BIT_STRING = 0x03, NUL = 0x05, OID = 0x06, SEQUENCE = 0x30 };
+enum { INTEGER = 0x02, BIT_STRING = 0x03, NUL = 0x05, OID = 0x06, UTC_TIME = 0x17, GENERALIZED_TIME = 0x18,
+	SEQUENCE = 0x30, VERSION = 0xa0 };
 
 struct in {
 	const uint8_t *p, *end;
@@ -108,4 +109,50 @@ bool der_public_key(struct der_key *k, const uint8_t *p, size_t n)
 	if (is(&oid, "\x2a\x86\x48\xce\x3d\x02\x01", 7))		/* RFC 5480 2.1.1 */
 		k->kind = curve(&algorithm);
 	return true;
+}
+
+/* Days from 1970 to a day of the Gregorian calendar. A year is taken to begin in March, so that its
+ * leap day is its last. */
+static int64_t days(int64_t year, int64_t month, int64_t day)
+{
+	const int64_t m = (month + 9) % 12, y = year - (m >= 10);
+
+	return 365 * y + y / 4 - y / 100 + y / 400 + (m * 306 + 5) / 10 + day - 1 - 719468;
+}
+
+/* RFC 5280 4.1.2.5: YYMMDDHHMMSSZ from 1950 to 2049, else YYYYMMDDHHMMSSZ. */
+static bool take_time(struct in *in, int64_t *s)
+{
+	struct in what;
+	int64_t v[7];
+	const bool utc = take(in, UTC_TIME, &what);
+
+	if ((!utc && !take(in, GENERALIZED_TIME, &what)) || what.end - what.p != (utc ? 13 : 15) ||
+	    what.end[-1] != 'Z')
+		return false;
+	for (int i = utc; i < 7; i++, what.p += 2) {
+		if (what.p[0] < '0' || what.p[0] > '9' || what.p[1] < '0' || what.p[1] > '9')
+			return false;
+		v[i] = 10 * (what.p[0] - '0') + what.p[1] - '0';
+	}
+	if (utc)
+		v[0] = v[1] < 50 ? 20 : 19;
+	*s = ((days(100 * v[0] + v[1], v[2], v[3]) * 24 + v[4]) * 60 + v[5]) * 60 + v[6];
+	return v[2] >= 1 && v[2] <= 12;
+}
+
+bool der_certificate(struct der_certificate *c, const uint8_t *p, size_t n)
+{
+	struct in in, tbs, validity, skip;
+
+	if (!whole(&in, SEQUENCE, p, n) || !take(&in, SEQUENCE, &tbs))
+		return false;
+	take(&tbs, VERSION, &skip);
+	if (!take(&tbs, INTEGER, &skip) || !take(&tbs, SEQUENCE, &skip) || !take(&tbs, SEQUENCE, &skip) ||
+	    !take(&tbs, SEQUENCE, &validity) || !take(&tbs, SEQUENCE, &skip) ||
+	    !take_time(&validity, &c->from_s) || !take_time(&validity, &c->to_s))
+		return false;
+	const uint8_t *key = tbs.p;
+
+	return take(&tbs, SEQUENCE, &skip) && der_public_key(&c->key, key, (size_t)(tbs.p - key));
 }

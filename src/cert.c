@@ -1,0 +1,162 @@
+#include "cert.h"
+
+#include <stdbool.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "ct.h"
+#include "der.h"
+#include "file.h"
+#include "log.h"
+
+#define FILE_MAX 65536u		/* a chain with its text, as openssl prints it, is some 20 KB */
+
+static uint8_t file[FILE_MAX + 1];
+
+/* One object of a PEM file. */
+struct object {
+	uint8_t *der;
+	size_t max, n;
+};
+
+static void append(void *arg, const void *p, size_t n)
+{
+	struct object *o = arg;
+
+	if (n > o->max - o->n)
+		n = o->max - o->n;
+	memcpy(o->der + o->n, p, n);
+	o->n += n;
+}
+
+/* Hand each object among the file's n bytes to take(), by its name; stop when that says what is wrong. */
+static const char *each_object(struct cert *c, size_t n,
+    const char *(*take)(struct cert *c, const char *name, const uint8_t *der, size_t n))
+{
+	static uint8_t der[FILE_MAX];
+	struct object o = { der, sizeof der, 0 };
+	br_pem_decoder_context pem;
+	const char *what = NULL;
+	bool inside = false;
+	int event = 0;
+
+	br_pem_decoder_init(&pem);
+	file[n++] = '\n';			/* without one the last line would be none */
+	for (size_t i = 0; i < n && !what && event != BR_PEM_ERROR;) {
+		i += br_pem_decoder_push(&pem, file + i, n - i);
+		event = br_pem_decoder_event(&pem);
+		if (event == BR_PEM_END_OBJ)
+			what = take(c, br_pem_decoder_name(&pem), der, o.n);
+		if (event == BR_PEM_BEGIN_OBJ) {
+			o.n = 0;
+			br_pem_decoder_setdest(&pem, append, &o);
+		}
+		if (event)
+			inside = event != BR_PEM_END_OBJ;
+	}
+	ct_wipe(der, sizeof der);
+	ct_wipe(&pem, sizeof pem);
+	return what ? what : inside ? "is PEM that was cut or damaged" : NULL;
+}
+
+static const char *take_certificate(struct cert *c, const char *name, const uint8_t *der, size_t n)
+{
+	if (strcmp(name, "CERTIFICATE") != 0 && strcmp(name, "X509 CERTIFICATE") != 0)
+		return NULL;
+	if (c->n == CERT_CHAIN_MAX || n > CERT_BYTES - c->len)
+		return "holds more than 8 certificates, or 16 KiB of them";
+	memcpy(c->der + c->len, der, n);
+	c->chain[c->n++] = (br_x509_certificate){ c->der + c->len, n };
+	c->len += n;
+	return NULL;
+}
+
+static const char *take_key(struct cert *c, const char *name, const uint8_t *der, size_t n)
+{
+	if (strcmp(name, "PRIVATE KEY") != 0 && strcmp(name, "RSA PRIVATE KEY") != 0 &&
+	    strcmp(name, "EC PRIVATE KEY") != 0)
+		return NULL;
+	if (br_skey_decoder_key_type(&c->key))
+		return "holds more than one private key";
+	br_skey_decoder_init(&c->key);
+	br_skey_decoder_push(&c->key, der, n);
+	return br_skey_decoder_key_type(&c->key) ? NULL : "is no RSA or EC private key";
+}
+
+static const char *read_chain(struct cert *c, const char *path, int64_t now_s, struct der_certificate *leaf)
+{
+	size_t n = FILE_MAX;
+	const char *what = file_read(path, file, &n, NULL);
+
+	c->n = c->len = 0;
+	if (!what)
+		what = each_object(c, n, take_certificate);
+	if (!what && c->n == 0)
+		what = "holds no certificate in PEM";
+	if (what)
+		return what;
+	if (!der_certificate(leaf, c->chain[0].data, c->chain[0].data_len))
+		return "its first certificate is damaged";
+	return now_s > leaf->to_s ? "its first certificate has expired" : NULL;
+}
+
+static const char *read_key(struct cert *c, const char *path)
+{
+	size_t n = FILE_MAX;
+	mode_t mode;
+	const char *what = file_read(path, file, &n, &mode);
+
+	if (!what && S_ISREG(mode) && mode & S_IROTH)
+		log_msg(LOG_WARN, "config", "--key ", path, ": everyone can read it; chmod 600 it", NULL);
+	br_skey_decoder_init(&c->key);
+	if (!what && memmem(file, n, "ENCRYPTED", 9))
+		what = "is encrypted, and there is nobody to ask: openssl pkey -in FILE -out PLAIN";
+	if (!what)
+		what = each_object(c, n, take_key);
+	if (!what && !br_skey_decoder_key_type(&c->key))
+		what = "holds no private key in PEM";
+	ct_wipe(file, sizeof file);
+	return what;
+}
+
+static const char *check_rsa(const br_rsa_private_key *sk, const struct der_key *pk)
+{
+	uint8_t n[512];
+
+	if (sk->n_bitlen < 2048)
+		return "has less than 2048 bits";
+	if (sk->n_bitlen > 8 * sizeof n)
+		return "has more than 4096 bits";
+	return pk->kind == DER_RSA && br_rsa_compute_modulus_get_default()(n, sk) == pk->n &&
+	    memcmp(n, pk->p, pk->n) == 0 ? NULL : "does not belong to the certificate";
+}
+
+static const char *check_ec(const br_ec_private_key *sk, const struct der_key *pk)
+{
+	uint8_t q[BR_EC_KBUF_PUB_MAX_SIZE];
+
+	if (sk->curve != BR_EC_secp256r1 && sk->curve != BR_EC_secp384r1)
+		return "its curve is not P-256 or P-384";
+	return pk->kind == (sk->curve == BR_EC_secp256r1 ? DER_P256 : DER_P384) &&
+	    br_ec_compute_pub(br_ec_get_default(), NULL, q, sk) == pk->n &&
+	    memcmp(q, pk->p, pk->n) == 0 ? NULL : "does not belong to the certificate";
+}
+
+const char *cert_read(struct cert *c, const char *cert, const char *key, int64_t now_s,
+    const char **option)
+{
+	struct der_certificate leaf;
+	const char *what;
+
+	*option = "cert";
+	what = read_chain(c, cert, now_s, &leaf);
+	if (what)
+		return what;
+	*option = "key";
+	what = read_key(c, key);
+	if (what)
+		return what;
+	return br_skey_decoder_key_type(&c->key) == BR_KEYTYPE_RSA ?
+	    check_rsa(br_skey_decoder_get_rsa(&c->key), &leaf.key) :
+	    check_ec(br_skey_decoder_get_ec(&c->key), &leaf.key);
+}
