@@ -157,9 +157,15 @@ void args_answer(int status, const char *s, size_t n)
 	exit(write(STDOUT_FILENO, s, n) == (ssize_t)n ? status : 1);
 }
 
+#if SLUICE_TLS
+#define WITHOUT ""
+#else
+#define WITHOUT ", without TLS, RSA and EC keys, HS384 and HS512"
+#endif
+
 static void read_command_line(struct args *a, void *fields, int argc, char **argv)
 {
-	static const char version[] = "sluice " SLUICE_VERSION "\n";
+	static const char version[] = "sluice " SLUICE_VERSION WITHOUT "\n";
 
 	for (int i = 1; i < argc; i++) {
 		struct given g = { .name = argv[i] + 2, .line = COMMAND_LINE };

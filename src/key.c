@@ -1,18 +1,17 @@
 #include "key.h"
 
-#include <bearssl.h>
 #include <string.h>
 
 #include "ct.h"
 #include "der.h"
+#include "pk.h"
 
 #define RSA_MIN 2048u
 #define RSA_MAX 4096u
 #define EXPONENT_MAX 8u		/* bytes; 65537 has 3, and each costs time */
 
-/* Of the three sizes of each family; a curve's number is BearSSL's (RFC 8422 5.1.1). */
+/* Of the three sizes of each family. */
 static const uint8_t hash_len[] = { 32, 48, 64 }, curve_len[] = { 32, 48, 66 };
-#define POINT_MAX (1 + 2 * 66u)
 
 static bool is_hmac(unsigned alg)
 {
@@ -71,23 +70,13 @@ static const char *check_rsa(const struct key_spec *spec)
 	return e > EXPONENT_MAX ? "the exponent has more than 64 bits" : NULL;
 }
 
-static const br_ec_impl *curve_code(unsigned size)
-{
-	return size == 0 ? &br_ec_p256_m31 : &br_ec_prime_i31;
-}
-
-/* BearSSL tells whether a point is on its curve when it multiplies it, here by one. */
 static const char *check_point(const struct key_spec *spec)
 {
-	static const uint8_t one[] = { 1 };
 	const unsigned size = spec->alg - KEY_ES256;
-	uint8_t point[POINT_MAX];
 
 	if (spec->n != 1 + 2u * curve_len[size] || spec->p[0] != 4)
 		return "the point has not its curve's length, uncompressed";
-	memcpy(point, spec->p, spec->n);
-	return curve_code(size)->mul(point, spec->n, one, sizeof one, BR_EC_secp256r1 + (int)size) ?
-	    NULL : "the point is not on its curve";
+	return pk_point(size, spec->p, spec->n) ? NULL : "the point is not on its curve";
 }
 
 static const char *check(const struct keyring *k, const struct key_spec *spec)
@@ -96,7 +85,9 @@ static const char *check(const struct keyring *k, const struct key_spec *spec)
 		return "its kid or issuer has more than 255 bytes";
 	if (spec->kid && key_find(k, spec->kid, spec->kid_len) != KEY_NONE)
 		return "another key has its kid";
-	return is_hmac(spec->alg) ? check_secret(spec) : is_rsa(spec->alg) ? check_rsa(spec) :
+	if (!SLUICE_TLS && spec->alg != KEY_HS256)
+		return "this sluice was built without BearSSL, and has HS256 only";
+	return !SLUICE_TLS || is_hmac(spec->alg) ? check_secret(spec) : is_rsa(spec->alg) ? check_rsa(spec) :
 	    check_point(spec);
 }
 
@@ -172,6 +163,7 @@ static const char *add(struct keyring *k, const struct key_spec *spec)
 	k->used = put(k, k->used, spec->issuer, issuer);
 	k->used = put(k, k->used, spec->ceiling ? spec->ceiling->s : NULL, ceiling);
 	k->key[k->n++] = key;
+	k->npublic += !is_hmac(key.alg);
 	return NULL;
 }
 
@@ -205,6 +197,7 @@ const char *key_copy(struct keyring *k, const struct keyring *from, uint8_t sour
 		k->used = put(k, at, from->pool + key.at, len);
 		key.at = at;
 		k->key[k->n++] = key;
+		k->npublic += !is_hmac(key.alg);
 	}
 	return NULL;
 }
@@ -318,35 +311,14 @@ enum why key_pick(const struct keyring *k, uint8_t *key, const uint8_t *kid, siz
 static void hash(uint8_t out[64], unsigned size, const void *input, size_t n)
 {
 	struct sha256 s;
-	br_sha512_context c;		/* SHA-384's is the same */
 
-	if (size == 0) {
-		sha256_init(&s);
-		sha256_write(&s, input, n);
-		sha256_end(&s, out);
-	} else if (size == 1) {
-		br_sha384_init(&c);
-		br_sha384_update(&c, input, n);
-		br_sha384_out(&c, out);
-	} else {
-		br_sha512_init(&c);
-		br_sha512_update(&c, input, n);
-		br_sha512_out(&c, out);
+	if (size > 0) {
+		pk_hash(out, size, input, n);
+		return;
 	}
-}
-
-static void sign_long(const br_hash_class *class, const uint8_t *secret, size_t len,
-    const void *input, size_t n, uint8_t *mac)
-{
-	br_hmac_key_context key;
-	br_hmac_context c;
-
-	br_hmac_key_init(&key, class, secret, len);
-	br_hmac_init(&c, &key, 0);
-	br_hmac_update(&c, input, n);
-	br_hmac_out(&c, mac);
-	ct_wipe(&key, sizeof key);
-	ct_wipe(&c, sizeof c);
+	sha256_init(&s);
+	sha256_write(&s, input, n);
+	sha256_end(&s, out);
 }
 
 size_t key_sign(const struct keyring *k, uint8_t i, const void *input, size_t n,
@@ -355,11 +327,10 @@ size_t key_sign(const struct keyring *k, uint8_t i, const void *input, size_t n,
 	const struct key *key = &k->key[i];
 	const uint8_t *p = k->pool + key->at;
 
-	if (key->alg == KEY_HS256)
+	if (!SLUICE_TLS || key->alg == KEY_HS256)
 		hmac_sign((const void *)p, input, n, mac);
 	else
-		sign_long(key->alg == KEY_HS384 ? &br_sha384_vtable : &br_sha512_vtable, p, key->len,
-		    input, n, mac);
+		pk_hmac(mac, key->alg - KEY_HS256, p, key->len, input, n);
 	return hash_len[key->alg];
 }
 
@@ -397,37 +368,33 @@ static void encode(uint8_t *out, size_t n, unsigned size, const void *input, siz
 static bool verify_rsa(const struct keyring *k, const struct key *key, const void *input,
     size_t n, const uint8_t *signature, size_t len)
 {
-	uint8_t modulus[RSA_MAX / 8], e[EXPONENT_MAX], got[RSA_MAX / 8], want[RSA_MAX / 8];
-	const br_rsa_public_key pk = { modulus, key->len, e, key->e_len };
+	const uint8_t *modulus = k->pool + key->at;
+	uint8_t got[RSA_MAX / 8], want[RSA_MAX / 8];
 
 	if (len != key->len)
 		return false;			/* RFC 8017 8.2.2 */
-	memcpy(modulus, k->pool + key->at, key->len);
-	memcpy(e, k->pool + key->at + key->len, key->e_len);
 	memcpy(got, signature, len);
 	encode(want, len, key->alg - KEY_RS256, input, n);
-	return br_rsa_public_get_default()(got, len, &pk) && memcmp(got, want, len) == 0;
+	return pk_rsa(got, modulus, key->len, modulus + key->len, key->e_len) && memcmp(got, want, len) == 0;
 }
 
 static bool verify_ec(const struct keyring *k, const struct key *key, const void *input,
     size_t n, const uint8_t *signature, size_t len)
 {
 	const unsigned size = key->alg - KEY_ES256;
-	uint8_t point[POINT_MAX], h[64];
-	const br_ec_public_key pk = { BR_EC_secp256r1 + (int)size, point, key->len };
+	uint8_t h[64];
 
 	if (len != 2u * curve_len[size])
 		return false;			/* RFC 7518 3.4 */
-	memcpy(point, k->pool + key->at, key->len);
 	hash(h, size, input, n);
-	return br_ecdsa_i31_vrfy_raw(curve_code(size), h, hash_len[size], &pk, signature, len);
+	return pk_ecdsa(size, k->pool + key->at, key->len, h, hash_len[size], signature, len);
 }
 
 enum why key_verify(const struct keyring *k, uint8_t i, const void *input, size_t n,
     const uint8_t *signature, size_t len)
 {
 	const struct key *key = &k->key[i];
-	const bool good = is_hmac(key->alg) ? verify_hmac(k, i, input, n, signature, len) :
+	const bool good = !SLUICE_TLS || is_hmac(key->alg) ? verify_hmac(k, i, input, n, signature, len) :
 	    is_rsa(key->alg) ? verify_rsa(k, key, input, n, signature, len) :
 	    verify_ec(k, key, input, n, signature, len);
 

@@ -57,6 +57,7 @@ struct key {
 
 struct keyring {
 	uint32_t n, used;		/* used: of the pool */
+	uint32_t npublic;		/* whose verifying takes a millisecond or ten, and not microseconds */
 	struct key key[KEYS_MAX];
 	_Alignas(8) uint8_t pool[KEY_POOL];
 };
