@@ -1,4 +1,5 @@
-# make          builds ./sluice; a C compiler, libc and BearSSL (libbearssl-dev) are all it needs
+# make          builds ./sluice; a C compiler, libc and BearSSL (libbearssl-dev) are all it needs;
+#               TLS=0: without BearSSL, and so without TLS and all tokens but those of HS256
 # make demo     builds it, streams this machine's load and prints a URL to open
 # make check    installs what the tests need (it says what) and runs them
 # make fuzz     runs each fuzz target for FUZZ_SECONDS (600) seconds
@@ -11,6 +12,7 @@ CC      ?= cc
 CFLAGS  ?= -Os
 CLANG   ?= clang
 VERSION  = 0.1.0
+TLS      = 1
 
 # What clock_unset compares the clock with: SOURCE_DATE_EPOCH, the last commit, or this file.
 BUILD_EPOCH := $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null || date -r Makefile +%s))
@@ -18,7 +20,7 @@ BUILD_EPOCH := $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/
 WARN  = -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla \
 	-Wcast-qual
 HOUSE = -std=gnu11 -D_GNU_SOURCE -Isrc -DSLUICE_VERSION='"$(VERSION)"' \
-	-DBUILD_EPOCH=$(BUILD_EPOCH) $(WARN) $(WARN_ERROR) -MMD -MP
+	-DBUILD_EPOCH=$(BUILD_EPOCH) -DSLUICE_TLS=1 $(WARN) $(WARN_ERROR) -MMD -MP
 BUILT = -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables \
 	-fstack-protector-strong -fPIE
 LINK  = -pie -Wl,--gc-sections -Wl,-z,relro,-z,now -Wl,-z,noseparate-code -Wl,--as-needed
@@ -27,8 +29,8 @@ LINK  = -pie -Wl,--gc-sections -Wl,-z,relro,-z,now -Wl,-z,noseparate-code -Wl,--
 BEARSSL = -l:libbearssl.a
 SAN   = -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 
-ROOMS = admit arg b64 body conn cut der devlog explain file form grants http hub json jwt key keyfile keys log main metrics net \
-	option page print proxy request ring sandbox secret send sha1 sha256 sha256_hw source subject talk text token \
+ROOMS = admit arg b64 body cert conn cut der devlog explain file form grants http hub json jwt key keyfile keys log main metrics net \
+	option page pk print proxy request ring sandbox secret send sha1 sha256 sha256_hw source subject talk text tls token \
 	used utf8 v1 wheel why ws
 
 # Each unit test links its own room and those below it, so that the link line proves the layers.
@@ -52,9 +54,9 @@ BELOW_body   = body $(BELOW_http)
 BELOW_form   = form json text $(BELOW_ws)
 BELOW_v1     = v1 json text $(BELOW_ws)
 BELOW_grants = grants json subject utf8
-BELOW_key    = key der grants json $(BELOW_sha256) subject utf8
+BELOW_key    = key der pk grants json $(BELOW_sha256) subject utf8
 BELOW_keyfile = keyfile b64 text $(BELOW_key)
-BELOW_jwt    = jwt key der grants $(BELOW_sha256) json b64 subject utf8 why
+BELOW_jwt    = jwt key der pk grants $(BELOW_sha256) json b64 subject utf8 why
 BELOW_proxy  = proxy $(BELOW_http)
 BELOW_sandbox = sandbox file $(BELOW_log)
 BELOW_log    = log devlog text
@@ -64,7 +66,7 @@ UNITS = $(patsubst test/%_test.c,%,$(wildcard test/*_test.c))
 BELOW_keys   = $(BELOW_keyfile)
 comma := ,
 BELOW_head   = $(BELOW_http)
-BELOW_conn   = conn send request talk body form v1 hub ring wheel log devlog metrics net file proxy $(BELOW_admit)
+BELOW_conn   = conn send request talk body form v1 hub ring wheel log devlog metrics net file proxy cert tls secret $(BELOW_admit)
 LINK_conn    = $(patsubst %,-Wl$(comma)--wrap=hub_%,replay subscribe unsubscribe end skip)
 FUZZERS = $(patsubst test/fuzz/%_fuzz.c,%,$(wildcard test/fuzz/*_fuzz.c))
 FUZZ_HEADERS = $(wildcard test/fuzz/*.h)
@@ -78,32 +80,35 @@ LIBS_verify  = $(BEARSSL) -lcrypto
 
 all: sluice
 
-sluice: build/plain/sluice
-	cp -f $< $@
+sluice: build/$(if $(filter 0,$(TLS)),notls,plain)/sluice FORCE
+	@cmp -s $< $@ || cp -f $< $@
 
-# The same rules make it plain, under sanitizers, and with a clock that is behind.
+
+# The same rules make it plain, under sanitizers, and without BearSSL: kind, flags of the compiler and
+# the linker, rooms, archive.
 define kind
 build/$(1)/%.o: src/%.c Makefile | build/$(1)
 	$(CC) $(HOUSE) $(CPPFLAGS) $(2) -c -o $$@ $$<
 build/$(1)/page.o: build/page.c Makefile | build/$(1)
 	$(CC) $(HOUSE) $(CPPFLAGS) $(2) -c -o $$@ $$<
-build/$(1)/sluice: $(ROOMS:%=build/$(1)/%.o)
-	$(CC) $(2) $(LDFLAGS) $(3) -o $$@ $(ROOMS:%=build/$(1)/%.o) $(BEARSSL) $(LDLIBS)
-build/$(1)/%_test: test/%_test.c test/check.h $(ROOMS:%=build/$(1)/%.o)
-	$(CC) $(HOUSE) -Itest $(2) $(3) -o $$@ $$< $$(BELOW_$$*:%=build/$(1)/%.o) $(BEARSSL)
-build/$(1)/verify: test/verify.c test/check.h $(ROOMS:%=build/$(1)/%.o)
+build/$(1)/sluice: $(4:%=build/$(1)/%.o)
+	$(CC) $(2) $(LDFLAGS) $(3) -o $$@ $(4:%=build/$(1)/%.o) $(5) $(LDLIBS)
+build/$(1)/%_test: test/%_test.c test/check.h $(4:%=build/$(1)/%.o)
+	$(CC) $(HOUSE) -Itest $(2) $(3) -o $$@ $$< $$(BELOW_$$*:%=build/$(1)/%.o) $(5)
+build/$(1)/verify: test/verify.c test/check.h $(4:%=build/$(1)/%.o)
 	$(CC) $(HOUSE) -Itest $(2) $(3) -o $$@ $$< $(BELOW_jwt:%=build/$(1)/%.o) build/$(1)/keyfile.o \
-	build/$(1)/text.o $(BEARSSL)
-build/$(1)/%_replay: test/fuzz/%_fuzz.c test/fuzz/replay.c $(FUZZ_HEADERS) $(ROOMS:%=build/$(1)/%.o)
+	build/$(1)/text.o $(5)
+build/$(1)/%_replay: test/fuzz/%_fuzz.c test/fuzz/replay.c $(FUZZ_HEADERS) $(4:%=build/$(1)/%.o)
 	$(CC) $(HOUSE) -Itest $(2) $(3) $$(LINK_$$*) -o $$@ $$< test/fuzz/replay.c \
-	$$(BELOW_$$*:%=build/$(1)/%.o) $(BEARSSL)
-build/$(1): | bearssl
+	$$(BELOW_$$*:%=build/$(1)/%.o) $(5)
+build/$(1): | $(if $(5),bearssl)
 	mkdir -p $$@
--include $(ROOMS:%=build/$(1)/%.d)
+-include $(4:%=build/$(1)/%.d)
 endef
 
-$(eval $(call kind,plain,$(BUILT) $(CFLAGS),$(LINK)))
-$(eval $(call kind,asan,$(SAN),))
+$(eval $(call kind,plain,$(BUILT) $(CFLAGS),$(LINK),$(ROOMS),$(BEARSSL)))
+$(eval $(call kind,asan,$(SAN),,$(ROOMS),$(BEARSSL)))
+$(eval $(call kind,notls,-USLUICE_TLS -DSLUICE_TLS=0 $(BUILT) $(CFLAGS),$(LINK),$(filter-out cert pk tls,$(ROOMS)),))
 
 bearssl:
 	$(if $(shell echo '#include <bearssl.h>' | $(CC) $(CPPFLAGS) -E - >/dev/null 2>&1 && echo there),, \
@@ -169,5 +174,5 @@ clean:
 	rm -rf build sluice
 
 
-.PHONY: all bearssl check warnings demo fuzz bench size install clean
+.PHONY: FORCE all bearssl check warnings demo fuzz bench size install clean
 .SECONDARY:

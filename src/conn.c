@@ -156,7 +156,7 @@ static void peer_anew(const struct conns *cs, struct conn *c)
 	struct sockaddr_storage ss = { 0 };
 	socklen_t len = sizeof ss;
 
-	if (c->peer.proxy && getpeername(c->fd, (struct sockaddr *)&ss, &len) == 0)
+	if (c->peer.proxy && getpeername(c->io.fd, (struct sockaddr *)&ss, &len) == 0)
 		c->peer = peer_of(cs, &ss);
 }
 
@@ -415,7 +415,11 @@ void conn_free(struct conns *cs, struct conn *c)
 	if (c->form == FORM_V1)
 		grants_free(cs, conn_session(cs, c));
 	wheel_clear(cs->wheel, conn_id(cs, c));
-	close(c->fd);
+	if (transport_tls(&c->io))
+		tls_close(c->io.tls, c->io.fd);
+	close(c->io.fd);
+	cs->nlate -= c->late;
+	c->late = false;
 	c->state = CONN_FREE;
 	c->gen++;
 	c->next = cs->free;
@@ -527,6 +531,13 @@ int64_t conn_expires_s(const struct conns *cs, const struct conn *c)
 	return c->end_ms == INT64_MAX ? -1 : (c->end_ms - cs->mono_ms + cs->wall_ms) / 1000;
 }
 
+enum why conn_token(struct conns *cs, struct jwt *jwt, struct span token, enum admit_for what,
+    struct span subject)
+{
+	cs->spent |= cs->admit->keys.npublic > 0;
+	return admit_token(cs->admit, jwt, token, what, subject, cs->wall_ms);
+}
+
 /* From pending to OPEN. */
 void conn_admit(struct conns *cs, struct conn *c, const struct jwt *jwt)
 {
@@ -599,17 +610,41 @@ void conn_rearm(const struct conns *cs, const struct conn *c)
 	struct epoll_event e = { .events = CONN_EVENTS,
 		.data.u64 = tag_make(TAG_CONN, c->gen, conn_id(cs, c)) };
 
-	epoll_ctl(cs->epfd, EPOLL_CTL_MOD, c->fd, &e);
+	epoll_ctl(cs->epfd, EPOLL_CTL_MOD, c->io.fd, &e);
+}
+
+static void tls_failed(struct conns *cs, struct conn *c)
+{
+	int error;
+	const char *what = tls_error(c->io.tls, &error);
+
+	if (!c->admitted) {
+		metrics.rejects[WHY_TLS_FAILED]++;
+		log_begin_limited(LOG_INFO, "reject");
+		log_peer(&c->peer);
+		log_text("reason", why_text(WHY_TLS_FAILED));
+		log_text("what", what);
+		log_num("error", error);
+		log_end();
+	}
+	conn_drop(cs, c, WHY_TLS_FAILED);
 }
 
 bool conn_recv(struct conns *cs, struct conn *c, uint8_t *p, size_t cap, size_t *n)
 {
-	const ssize_t r = recv(c->fd, p, cap, 0);
+	const ssize_t r = transport_recv(&c->io, p, cap);
+	const int e = errno;
 
 	*n = r < 0 ? 0 : (size_t)r;
-	if (r > 0 || (r < 0 && (errno == EAGAIN || errno == EINTR)))
+	cs->spent |= transport_worked();
+	if (transport_again(&c->io))
+		conn_rearm(cs, c);
+	if (r > 0 || (r < 0 && (e == EAGAIN || e == EINTR)))
 		return true;
-	conn_drop(cs, c, r == 0 && c->form == FORM_SSE ? WHY_PEER_CLOSED : WHY_PEER_GONE);
+	if (transport_tls(&c->io) && r < 0 && e == EPROTO && c->state != CONN_DRAIN)
+		tls_failed(cs, c);
+	else
+		conn_drop(cs, c, r == 0 && c->form == FORM_SSE ? WHY_PEER_CLOSED : WHY_PEER_GONE);
 	return false;
 }
 
@@ -635,28 +670,72 @@ static void input(struct conns *cs, struct conn *c, bool ended)
 		conn_input_frames(cs, c, ended);
 }
 
+bool conn_spent(const struct conns *cs)
+{
+	return cs->spent && cs->admit->keys.npublic > 0;
+}
+
+void conn_put_off(struct conns *cs, struct conn *c)
+{
+	cs->nlate += !c->late;
+	c->late = true;
+}
+
+/* Those who may want a public-key operation, and are not let in yet, wait for all others. */
+static void input_or_late(struct conns *cs, struct conn *c, bool ended)
+{
+	const bool shows = c->state == CONN_HEAD || c->state == CONN_AUTH;
+
+	if (transport_shaking(&c->io) || (shows && cs->admit->keys.npublic > 0))
+		conn_put_off(cs, c);
+	else
+		input(cs, c, ended);
+}
+
+bool conns_late(struct conns *cs)
+{
+	uint32_t next;
+
+	cs->spent = false;
+	for (uint32_t id = cs->oldest; id != CONN_NONE && cs->nlate > 0 && !cs->spent; id = next) {
+		struct conn *c = &cs->slot[id];
+
+		next = c->next;
+		if (!c->late)
+			continue;
+		cs->nlate--;
+		c->late = false;
+		input(cs, c, true);
+	}
+	conns_flush(cs);
+	cs->spent = false;
+	return cs->nlate > 0;
+}
+
 void conn_event(struct conns *cs, uint32_t id, uint32_t gen, uint32_t events)
 {
 	struct conn *c = &cs->slot[id];
 
 	if ((c->gen & 0xffffff) != gen || c->state == CONN_FREE)
 		return;				/* freed earlier in this round */
-	if (events & EPOLLOUT && c->blocked) {
+	if (events & EPOLLOUT && transport_flush(&c->io) && c->blocked) {
 		c->blocked = false;
 		c->heard_ms = (uint32_t)cs->mono_ms;
 		conn_push(cs, c);
-		if (c->state == CONN_OPEN && c->stashed)
-			conn_unstash(cs, c);
 	}
-	/* A body that waited for a message buffer may be all here: conn_rearm brings EPOLLOUT then. */
-	if (c->state == CONN_BODY || (c->state != CONN_FREE && events & (EPOLLIN | CONN_ENDED)))
-		input(cs, c, events & CONN_ENDED);
+	if (c->state == CONN_OPEN && c->stashed && !c->blocked)
+		conn_unstash(cs, c);
+	/* A body that waited for a message buffer may be all here, and so may what came under TLS: conn_rearm
+	 * brings EPOLLOUT then. */
+	if (c->state != CONN_FREE && (c->state == CONN_BODY || events & (EPOLLIN | CONN_ENDED) ||
+	    transport_shaking(&c->io) || transport_more(&c->io)))
+		input_or_late(cs, c, events & CONN_ENDED);
 	conns_flush(cs);
 }
 
 /* ---- from and to nothing ---- */
 
-static void conn_new(struct conns *cs, int fd, const struct sockaddr_storage *ss, bool is_metrics)
+static void conn_new(struct conns *cs, struct transport io, const struct sockaddr_storage *ss, bool is_metrics)
 {
 	const uint32_t id = cs->free ? cs->free - 1 : cs->made++;
 	struct conn *c = &cs->slot[id];
@@ -665,26 +744,67 @@ static void conn_new(struct conns *cs, int fd, const struct sockaddr_storage *ss
 	assert(id < cs->nslots);
 	if (cs->free)
 		cs->free = c->next;
-	*c = (struct conn){ .fd = fd, .gen = c->gen, .buf = CONN_NONE, .state = CONN_HEAD,
+	*c = (struct conn){ .io = io, .gen = c->gen, .buf = CONN_NONE, .state = CONN_HEAD,
 		.key = KEY_NONE, .metrics = is_metrics, .peer = peer_of(cs, ss) };
 	pending_add(cs, c);
 	conn_deadline_set(cs, c, cs->mono_ms + cs->config.handshake_ms);
 	e.data.u64 = tag_make(TAG_CONN, c->gen, id);
-	if (epoll_ctl(cs->epfd, EPOLL_CTL_ADD, fd, &e) != 0)
+	if (epoll_ctl(cs->epfd, EPOLL_CTL_ADD, io.fd, &e) != 0)
 		conn_free(cs, c);
 }
 
-/* The pending connection that has waited longest makes room. */
-static void drop_oldest(struct conns *cs)
+static void drop_pending(struct conns *cs, uint32_t id)
 {
-	struct conn *c = &cs->slot[cs->oldest];
+	struct conn *c = &cs->slot[id];
 
 	end_pending(cs, c, WHY_PENDING_FULL);
 	if (c->state != CONN_FREE)
 		conn_free(cs, c);
 }
 
-bool conns_accept(struct conns *cs, int listener, bool is_metrics)
+/* The pending connection that has waited longest makes room. */
+static void drop_oldest(struct conns *cs)
+{
+	drop_pending(cs, cs->oldest);
+}
+
+/* A state of TLS, if need be that of the pending connection that has waited longest with one. */
+static uint16_t tls_place(struct conns *cs)
+{
+	uint32_t id = cs->oldest;
+	uint16_t tls = tls_open();
+
+	if (tls != TLS_NONE)
+		return tls;
+	while (id != CONN_NONE && !transport_tls(&cs->slot[id].io))
+		id = cs->slot[id].next;
+	if (id == CONN_NONE)
+		return TLS_NONE;
+	drop_pending(cs, id);
+	return tls_open();
+}
+
+/* A new connection takes its place. */
+static void take_place(struct conns *cs, int fd, const struct sockaddr_storage *ss, bool is_metrics, bool tls)
+{
+	struct transport io = { fd, TLS_NONE };
+
+	if (SLUICE_TLS && tls) {
+		io.tls = tls_place(cs);
+		if (io.tls == TLS_NONE) {
+			const struct conn c = { .peer = peer_of(cs, ss) };
+
+			conn_log_reject(&c, WHY_TOO_MANY_CLIENTS, (struct span){ NULL, 0 }, NULL);
+			close(fd);
+			return;
+		}
+	}
+	if (cs->npending == cs->config.max_pending)
+		drop_oldest(cs);
+	conn_new(cs, io, ss, is_metrics);
+}
+
+bool conns_accept(struct conns *cs, int listener, bool is_metrics, bool tls)
 {
 	for (int i = 0; i < BATCH_ACCEPTS; i++) {
 		struct sockaddr_storage ss = { 0 };
@@ -693,9 +813,7 @@ bool conns_accept(struct conns *cs, int listener, bool is_metrics)
 		    SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 		if (fd >= 0) {
-			if (cs->npending == cs->config.max_pending)
-				drop_oldest(cs);
-			conn_new(cs, fd, &ss, is_metrics);
+			take_place(cs, fd, &ss, is_metrics, tls);
 		} else if (errno == EAGAIN) {
 			return true;
 		} else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {

@@ -20,6 +20,7 @@
 #include "limits.h"
 #include "log.h"
 #include "proxy.h"
+#include "transport.h"
 #include "v1.h"
 #include "wheel.h"
 #include "why.h"
@@ -29,7 +30,8 @@
  * counted in nopen, or in the pending list.
  *
  *   FREE     no socket; in the free list, or never used.
- *   HEAD     the request's head is not all here. Pending. buf is set if some of it is.
+ *   HEAD     the request's head is not all here, or TLS's handshake is not finished. Pending. buf is
+ *            set if some of the head is here.
  *            Deadline: the handshake timeout, anew for each request.
  *   BODY     the head of a POST is in buf, its body is not all here. Pending. The deadline is
  *            that of HEAD.
@@ -51,7 +53,7 @@ struct conn_peer {
 };
 
 struct conn {
-	int      fd;
+	struct transport io;
 	uint32_t gen;			/* changes when the slot is freed */
 	uint32_t next, prev;		/* pending list; next alone: free list, plus 1 */
 	uint32_t buf;			/* pending: what has come of a head or an auth, or CONN_NONE */
@@ -77,6 +79,7 @@ struct conn {
 	bool     held : 1;		/* has a message buffer, cold.message.buf, and not cold.small */
 	bool     stashed : 1;		/* cold.small is input not looked at yet, until there is room in out */
 	bool     starved : 1;		/* waits for a message buffer, unread */
+	bool     late : 1;		/* pending, and has its turn after all others */
 	uint32_t heard_ms, moved_ms;	/* last sign of life; last byte that its socket took */
 	struct conn_peer peer;
 	uint64_t left;			/* of a data frame's payload: still to come */
@@ -169,12 +172,13 @@ struct conns {
 	struct formed formed;
 	uint32_t nslots, made, free;	/* free: a slot plus 1 */
 	uint32_t oldest, newest;	/* pending list */
-	uint32_t npending, nopen;
+	uint32_t npending, nopen, nlate;
 	uint32_t tick_id;
 	int      epfd;
 	int64_t  mono_ms, wall_ms;	/* set before each round of events */
 	int64_t  held_ms;		/* --slow wait: since when a source is held up, or -1 */
 	bool     ending;
+	bool     spent;			/* a public-key operation was done in this turn of the loop */
 	bool     freed;			/* a descriptor was closed since main looked */
 	char     epoch[9];		/* of message IDs: hexadecimal */
 };
@@ -186,7 +190,7 @@ void conns_init(struct conns *cs, const struct conn_config *config, struct admit
 
 /* Take what waits at a listener, at most BATCH_ACCEPTS. False: out of descriptors, errno says
  * which; the caller stops listening until conns.freed. */
-bool conns_accept(struct conns *cs, int listener, bool metrics);
+bool conns_accept(struct conns *cs, int listener, bool metrics, bool tls);
 
 void conn_event(struct conns *cs, uint32_t id, uint32_t gen, uint32_t events);
 void conn_deadline(struct conns *cs, uint32_t id);
@@ -198,6 +202,10 @@ void conns_tick(struct conns *cs);
  * WHY_MORE: may_wait, and a slow client is to be waited for: again when conns_has_room. */
 enum why conn_publish(struct conns *cs, uint32_t subject, const uint8_t *p, size_t n,
     bool may_wait);
+
+/* At the end of each turn of the loop: one of those who want a public-key operation before they are let
+ * in. True: more wait, and the next turn is not to sleep. */
+bool conns_late(struct conns *cs);
 
 /* Send to every reader what was published since the last time. */
 void conns_flush(struct conns *cs);
@@ -267,6 +275,12 @@ void conn_rearm(const struct conns *cs, const struct conn *c);	/* let epoll say 
 
 /* False: the connection is gone, or was before. *n > 0 bytes were read into p, or 0: no more. */
 bool conn_recv(struct conns *cs, struct conn *c, uint8_t *p, size_t cap, size_t *n);
+
+/* As admit_token. With public keys it is one in a turn: first ask conn_spent, and if so put it off. */
+enum why conn_token(struct conns *cs, struct jwt *jwt, struct span token, enum admit_for what,
+    struct span subject);
+bool conn_spent(const struct conns *cs);
+void conn_put_off(struct conns *cs, struct conn *c);	/* pending: until the end of the turn */
 
 /* send.c */
 void conn_push(struct conns *cs, struct conn *c);

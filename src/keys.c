@@ -133,18 +133,10 @@ bool keys_read(struct keyring *k, const struct keys_from *from, const struct key
 	return ok;
 }
 
-static void again(const struct sandbox *b, const char *option, const char *path)
-{
-	if (access(file_path(path), R_OK) != 0)
-		log_msg(LOG_INFO, "config", option, " ", path, ": ", strerror(errno),
-		    " after --user or --chroot; SIGHUP will keep the old keys", NULL);
-	sandbox_path(b, path, SANDBOX_READ);
-}
-
 void keys_again(const struct keys_from *from, const struct sandbox *b)
 {
 	if (from->secret_file)
-		again(b, "--secret-file", from->secret_file);
+		sandbox_again(b, "--secret-file", from->secret_file);
 	for (uint32_t i = 0; i < from->files->n; i++)
-		again(b, "--keys", file_of(from->files->s[i]));
+		sandbox_again(b, "--keys", file_of(from->files->s[i]));
 }

@@ -33,7 +33,7 @@
 
 struct listener {
 	int  fd;
-	bool metrics;
+	bool metrics, tls;
 };
 
 #define ALL_LISTENERS ((LISTENERS_MAX + 1) * ADDRS_MAX)
@@ -52,6 +52,7 @@ struct server {
 	uint32_t accept_id;		/* of the wheel: to listen again */
 	int      epfd, sigfd;
 	bool     accepting;
+	bool     tls;			/* a listener has it */
 	int64_t  start_ms;		/* monotonic */
 	int64_t  quiet_until_ms;	/* no line about descriptors before this */
 	int64_t  stop_ms;		/* when ending: the last moment */
@@ -162,11 +163,39 @@ static void watch_listeners(struct server *s, bool on)
 
 static void listen_at(struct server *s, const char *option, const char *addr, bool is_metrics)
 {
+	const char *tls = is_metrics ? NULL : option_tls(addr);
 	int fd[ADDRS_MAX];
-	const unsigned n = net_bind(fd, option, addr, SOCK_STREAM);
+	const unsigned n = net_bind(fd, option, tls ? tls : addr, SOCK_STREAM);
 
 	for (unsigned i = 0; i < n; i++)
-		s->listener[s->nlisteners++] = (struct listener){ fd[i], is_metrics };
+		s->listener[s->nlisteners++] = (struct listener){ fd[i], is_metrics, tls };
+}
+
+/* The clock, or -1 while it is not set: then no certificate looks right. */
+static int64_t clock_s(void)
+{
+	const int64_t s = clock_ms(CLOCK_REALTIME) / 1000;
+
+	return s < BUILD_EPOCH ? -1 : s;
+}
+
+static void init_tls(struct server *s)
+{
+	const struct options *o = &s->option;
+	const char *option, *what;
+
+	for (unsigned i = 0; i < o->listen.n; i++)
+		s->tls |= option_tls(o->listen.s[i]) != NULL;
+	if (!SLUICE_TLS && (s->tls || o->cert || o->key))
+		fatal(2, "tls: this sluice was built without TLS", NULL);
+	if (SLUICE_TLS && s->tls) {
+		what = tls_load(o->cert, o->key, clock_s(), &option);
+		if (what)
+			options_bad(2, option, *option == 'c' ? o->cert : o->key, what);
+		tls_init(o->tls_clients);
+	} else if (o->cert || o->key) {
+		log_msg(LOG_WARN, "config", "--cert, --key: no --listen has tls: in front", NULL);
+	}
 }
 
 static void log_listening(const struct server *s)
@@ -179,6 +208,8 @@ static void log_listening(const struct server *s)
 		log_text("addr", name);
 		if (s->listener[i].metrics)
 			log_text("for", "metrics");
+		if (s->listener[i].tls)
+			log_text("for", "tls");
 		log_end();
 	}
 	sources_log(&s->sources);
@@ -308,6 +339,10 @@ static bool confine(struct server *s)
 	sandbox_begin(&b, !o->no_sandbox);
 	if (!o->no_auth)
 		keys_again(&s->keys_from, &b);
+	if (s->tls) {
+		sandbox_again(&b, "--cert", o->cert);
+		sandbox_again(&b, "--key", o->key);
+	}
 	sources_again(&s->sources, &b);
 	for (unsigned i = 0; (path = net_made(i)); i++)
 		sandbox_path(&b, path, SANDBOX_REMOVE);
@@ -323,6 +358,7 @@ static void start(struct server *s)
 	if (s->epfd < 0)
 		fatal(1, "epoll: ", strerror(errno), NULL);
 	init_admit(s);
+	init_tls(s);
 	open_used(s);
 	init_conns(s);
 	s->accept_id = s->tick_id + 1;
@@ -432,15 +468,25 @@ static void stop(struct server *s, const char *what)
 	conns_close_all(&s->conns, WHY_SHUTDOWN, true);
 }
 
+static void reload_tls(struct server *s)
+{
+	const struct options *o = &s->option;
+	const char *option, *what = tls_load(o->cert, o->key, clock_s(), &option);
+
+	if (what)
+		log_msg(LOG_ERROR, "reload", "--", option, " ", *option == 'c' ? o->cert : o->key, ": ", what,
+		    "; the old certificate and key stay", NULL);
+	else
+		log_msg(LOG_INFO, "reload", "certificate and key read", NULL);
+}
+
 /* The new keys are whole before the old go. */
-static void reload(struct server *s)
+static void reload_keys(struct server *s)
 {
 	uint8_t map[KEYS_MAX];
 	struct keys_bad bad;
 
-	if (!s->keys_from.secret_file && !s->option.keys.n) {
-		log_msg(LOG_INFO, "reload", "nothing to read", NULL);
-	} else if (keys_read(&s->fresh, &s->keys_from, &s->admit.keys, &bad)) {
+	if (keys_read(&s->fresh, &s->keys_from, &s->admit.keys, &bad)) {
 		keys_map(map, &s->admit.keys, &s->fresh);
 		s->admit.keys = s->fresh;
 		log_msg(LOG_INFO, "reload", "keys read", NULL);
@@ -450,6 +496,18 @@ static void reload(struct server *s)
 		    bad.value ? bad.value : "", ": ", bad.what, "; the old keys stay", NULL);
 	}
 	key_wipe(&s->fresh);
+}
+
+static void reload(struct server *s)
+{
+	const bool keys = s->keys_from.secret_file || s->option.keys.n;
+
+	if (keys)
+		reload_keys(s);
+	if (SLUICE_TLS && s->tls)
+		reload_tls(s);
+	if (!keys && !s->tls)
+		log_msg(LOG_INFO, "reload", "nothing to read", NULL);
 }
 
 static void on_signal(struct server *s)
@@ -466,7 +524,9 @@ static void on_signal(struct server *s)
 
 static void on_listener(struct server *s, uint32_t i)
 {
-	if (i >= s->nlisteners || conns_accept(&s->conns, s->listener[i].fd, s->listener[i].metrics))
+	const struct listener *l = &s->listener[i];
+
+	if (i >= s->nlisteners || conns_accept(&s->conns, l->fd, l->metrics, l->tls))
 		return;
 	if (s->conns.mono_ms >= s->quiet_until_ms) {
 		log_msg(LOG_WARN, "config", "accept: ", strerror(errno),
@@ -548,6 +608,7 @@ static void run(struct server *s)
 		while ((id = wheel_pop(&s->wheel, s->conns.mono_ms)) != WHEEL_NONE)
 			on_deadline(s, id);
 		more = !s->conns.ending && feed_all(s);
+		more |= conns_late(&s->conns);
 		if (s->conns.freed && !s->accepting && !s->conns.ending)
 			watch_listeners(s, true);
 		s->conns.freed = false;
@@ -579,5 +640,7 @@ int main(int argc, char **argv)
 	print_flush();
 	net_unlink();
 	key_wipe(&server.admit.keys);
+	if (SLUICE_TLS)
+		tls_wipe();
 	return 0;
 }

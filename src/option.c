@@ -1,5 +1,7 @@
 #include "option.h"
 
+#include <string.h>
+
 #include "conn.h"
 #include "http.h"
 #include "keys.h"
@@ -9,7 +11,12 @@
 /* A row: its kind, its field, from, to, and the help. */
 #define OPTIONS(O) \
 	O(LIST, listen, 0, LISTENERS_MAX, \
-	  "listen ADDR            where clients connect: PORT, HOST:PORT, unix:PATH (:8080) *") \
+	  "listen ADDR            where clients connect: PORT, HOST:PORT, unix:PATH, or one of\n" \
+	  "                           them behind tls: (:8080) *") \
+	O(TEXT, cert, 0, 0, \
+	  "cert FILE              for tls: the certificate and those that vouch for it, PEM") \
+	O(TEXT, key, 0, 0, \
+	  "key FILE               its private key, RSA or EC, PEM") \
 	O(TEXT, secret_file, 0, 0, \
 	  "secret-file FILE       the HMAC secret that tokens are signed with; or SLUICE_SECRET") \
 	O(LIST, keys, 0, KEY_FILES_MAX, \
@@ -75,6 +82,8 @@
 	  "no-sandbox             do without the system call filter and Landlock") \
 	O(NUMBER, max_pending, 1, 65536, \
 	  "max-pending N          unfinished handshakes; the oldest gives way (512)") \
+	O(NUMBER, tls_clients, 1, 65535, \
+	  "tls-clients N          TLS connections in all; an unfinished one gives way (256)") \
 	O(LIST, trust_proxy, 0, PROXIES_MAX, \
 	  "trust-proxy CIDR       X-Forwarded-For from there names the client in the log *") \
 	O(FLAG, syslog, 0, 0, \
@@ -112,6 +121,11 @@ _Static_assert(sizeof rows / sizeof *rows <= ARGS_MAX, "room for their lines");
 _Static_assert(LISTENERS_MAX <= ARG_LIST_MAX && ORIGINS_MAX <= ARG_LIST_MAX &&
     SOURCES_MAX <= ARG_LIST_MAX && PROXIES_MAX <= ARG_LIST_MAX && KEY_FILES_MAX <= ARG_LIST_MAX, "room in a list");
 
+const char *option_tls(const char *addr)
+{
+	return strncmp(addr, "tls:", 4) == 0 ? addr + 4 : NULL;
+}
+
 static const char *check(size_t at, const char *value)
 {
 	struct source_spec spec;
@@ -119,6 +133,7 @@ static const char *check(size_t at, const char *value)
 
 	switch (at) {
 	case offsetof(struct options, listen):
+		return net_check(option_tls(value) ? option_tls(value) : value);
 	case offsetof(struct options, metrics):
 		return net_check(value);
 	case offsetof(struct options, publish_to):
@@ -154,13 +169,16 @@ void options_read(struct options *o, int argc, char **argv, const char **operand
 {
 	*o = (struct options){ .used_tokens = 4096, .max_ttl = 3600, .buffer = 256 << 10,
 		.max_message = 64 << 10, .handshake_timeout = 10, .ping = 30, .max_pending = 512,
-		.log_level = LOG_INFO };
+		.tls_clients = 256, .log_level = LOG_INFO };
 	args.operand = operand;
 	args_read(&args, o, argc, argv);
 	default_to(&o->listen, ":8080");
 	default_to(&o->source, "-");
 	if (o->buffer / 2 < o->max_message)
 		options_bad(2, "buffer", NULL, "wanted at least twice --max-message");
+	for (unsigned i = 0; i < o->listen.n; i++)
+		if (option_tls(o->listen.s[i]) && !(o->cert && o->key))
+			options_bad(2, "listen", o->listen.s[i], "wants --cert and --key");
 	for (unsigned i = 0; i < o->trust_proxy.n; i++)
 		proxy_add(&o->proxies, o->trust_proxy.s[i]);
 	for (unsigned i = 0, stdins = 0; i < o->source.n; i++) {

@@ -32,14 +32,14 @@ static void drain(struct conns *cs, struct conn *c)
 	c->state = CONN_DRAIN;
 	conn_buf_release(cs, c);
 	conn_message_release(cs, c);
-	shutdown(c->fd, SHUT_WR);
+	transport_shut(&c->io);
 	conn_deadline_set(cs, c, cs->mono_ms + LINGER_MS);
 }
 
 /* A reply always fits the empty buffer of a fresh socket; if not, that peer has lost it. */
 static bool put(const struct conn *c, const void *p, size_t n, bool more)
 {
-	return n == 0 || send(c->fd, p, n, MSG_NOSIGNAL | (more ? MSG_MORE : 0)) == (ssize_t)n;
+	return n == 0 || transport_send(&c->io, p, n, more) == (ssize_t)n;
 }
 
 static void reply(struct conns *cs, struct conn *c, const char *head, size_t n, const void *body,
@@ -196,7 +196,7 @@ static void watch_silent(const struct conns *cs, const struct conn *c)
 {
 	const int ms = (int)(2 * cs->config.ping_ms);
 
-	setsockopt(c->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof ms);
+	setsockopt(c->io.fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof ms);
 }
 
 static void put_gap(struct conns *cs, struct conn *c, uint64_t missed)
@@ -235,7 +235,7 @@ static void request_read(struct conns *cs, struct conn *c, enum form form, const
 		why = check_client(cs, r);
 	jwt.sub.n = jwt.kid.n = 0;
 	if (why == WHY_OK)
-		why = admit_token(cs->admit, &jwt, r->token, ADMIT_READ, r->path, cs->wall_ms);
+		why = conn_token(cs, &jwt, r->token, ADMIT_READ, r->path);
 	if (why == WHY_OK)
 		why = admit_take(cs->admit, &jwt);
 	if (why != WHY_OK) {
@@ -336,7 +336,7 @@ static void request_post(struct conns *cs, struct conn *c, const struct http_req
 	if (why == WHY_OK)
 		why = admit_origin(cs->admit, r->origin);
 	if (why == WHY_OK)
-		why = admit_token(cs->admit, &jwt, r->token, ADMIT_PUBLISH, r->path, cs->wall_ms);
+		why = conn_token(cs, &jwt, r->token, ADMIT_PUBLISH, r->path);
 	if (why != WHY_OK) {
 		conn_refuse(cs, c, why, r, &jwt);
 		return;
@@ -393,7 +393,10 @@ static void advance(struct conns *cs, struct conn *c)
 		uint8_t *buf = cs->buf[c->buf];
 		const size_t n = (size_t)(c->head_len - c->head_seen);
 
-		if (c->state == CONN_HEAD && n > 0) {
+		if (c->state == CONN_HEAD && n > 0 && conn_spent(cs)) {
+			conn_put_off(cs, c);
+			return;
+		} else if (c->state == CONN_HEAD && n > 0) {
 			size_t seen = c->head_seen;
 			const enum why why = http_head_end(&seen, buf, c->head_len);
 
@@ -422,11 +425,11 @@ void conn_input_request(struct conns *cs, struct conn *c, bool ended)
 	uint8_t body[INPUT_SIZE];
 	bool more = true;
 
-	for (int i = 0; i < READS_MAX && more; i++) {
+	for (int i = 0; (i < READS_MAX || transport_more(&c->io)) && more; i++) {
 		size_t n;
 
 		advance(cs, c);			/* it may have waited for a message buffer */
-		if (c->starved || (c->state != CONN_HEAD && c->state != CONN_BODY))
+		if (c->starved || c->late || (c->state != CONN_HEAD && c->state != CONN_BODY))
 			break;
 		const bool head = c->state == CONN_HEAD;
 		uint8_t *p = head ? conn_buf(cs, c) + c->head_len : body;
@@ -447,6 +450,6 @@ void conn_input_request(struct conns *cs, struct conn *c, bool ended)
 	}
 	if (c->state == CONN_HEAD && c->head_len == 0)
 		conn_buf_release(cs, c);
-	if (more && !c->starved && c->state != CONN_FREE)
+	if (more && !c->starved && !c->late && c->state != CONN_FREE)
 		conn_rearm(cs, c);
 }

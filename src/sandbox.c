@@ -143,6 +143,14 @@ void sandbox_path(const struct sandbox *b, const char *path, enum sandbox_right 
 		allow_directory_of(b, real, rights[right]);
 }
 
+void sandbox_again(const struct sandbox *b, const char *option, const char *path)
+{
+	if (access(file_path(path), R_OK) != 0)
+		log_msg(LOG_INFO, "config", option, " ", path, ": ", strerror(errno),
+		    " after --user or --chroot; SIGHUP will keep the old one", NULL);
+	sandbox_path(b, path, SANDBOX_READ);
+}
+
 void sandbox_connect(const struct sandbox *b, unsigned port)
 {
 	const uint64_t rule[2] = { NET_CONNECT, port };
@@ -169,7 +177,7 @@ static const struct call calls[] = {
 #ifdef SYS_epoll_wait
 	ANY(epoll_wait),
 #endif
-	ANY(epoll_pwait), ANY(sendto), ANY(recvfrom),
+	ANY(epoll_pwait), ANY(sendto), ANY(sendmsg), ANY(recvfrom),
 #ifdef SYS_send
 	ANY(send), ANY(recv),
 #endif

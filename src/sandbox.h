@@ -26,6 +26,10 @@ void sandbox_begin(struct sandbox *b, bool on);
 /* What the loop will open again, or remove; its directory, since a file is often replaced by a
  * new one of its name. */
 void sandbox_path(const struct sandbox *b, const char *path, enum sandbox_right right);
+
+/* A file that SIGHUP reads again; a line if it cannot be read any more. */
+void sandbox_again(const struct sandbox *b, const char *option, const char *path);
+
 void sandbox_connect(const struct sandbox *b, unsigned port);
 
 /* From here on, nothing but that, and the calls of the list in sandbox.c: any other ends the

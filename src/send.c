@@ -18,14 +18,15 @@
 /* False: the connection is gone. *sent < n: the socket is full. */
 static bool conn_send(struct conns *cs, struct conn *c, const uint8_t *p, size_t n, size_t *sent)
 {
-	const ssize_t r = send(c->fd, p, n, MSG_NOSIGNAL);
+	const ssize_t r = transport_send(&c->io, p, n, false);
+	const int e = errno;
 
 	*sent = r < 0 ? 0 : (size_t)r;
 	metrics.sent_bytes += *sent;
-	c->blocked = *sent < n;
+	c->blocked = *sent < n || transport_full(&c->io);
 	if (*sent > 0)
 		c->moved_ms = (uint32_t)cs->mono_ms;
-	if (r >= 0 || errno == EAGAIN || errno == ENOBUFS || errno == ENOMEM)
+	if (r >= 0 || e == EAGAIN || e == ENOBUFS || e == ENOMEM)
 		return true;
 	conn_drop(cs, c, WHY_PEER_GONE);
 	return false;
@@ -150,12 +151,12 @@ bool conn_out_room(const struct conn *c, size_t n)
 /* All is out of one that is closing. False: the connection is gone. */
 static bool closed(struct conns *cs, struct conn *c)
 {
-	if (c->peer_closed) {
+	if (c->peer_closed && !transport_full(&c->io)) {
 		conn_free(cs, c);
 		return false;
 	}
-	if (c->deaf)
-		shutdown(c->fd, SHUT_WR);	/* or the peer waits for us to go */
+	if (c->deaf || c->peer_closed)
+		transport_shut(&c->io);		/* or the peer waits for us to go */
 	return true;
 }
 
@@ -293,7 +294,7 @@ void conns_flush(struct conns *cs)
 
 static void send_buffer(const struct conn *c, int n)
 {
-	setsockopt(c->fd, SOL_SOCKET, SO_SNDBUF, &n, sizeof n);
+	setsockopt(c->io.fd, SOL_SOCKET, SO_SNDBUF, &n, sizeof n);
 }
 
 /* The record that a reader is stuck at is about to go. What is left of a frame that it has
@@ -410,7 +411,7 @@ static void look_at_stuck(struct conns *cs)
 			struct conn *c = &cs->slot[id];
 			int queued = 0;
 
-			ioctl(c->fd, SIOCOUTQ, &queued);
+			ioctl(c->io.fd, SIOCOUTQ, &queued);
 			if ((uint32_t)queued < cs->cold[id].queued)
 				c->moved_ms = (uint32_t)cs->mono_ms;
 			cs->cold[id].queued = (uint32_t)queued;

@@ -66,7 +66,7 @@ enum why conn_auth(struct conns *cs, struct conn *c, struct jwt *jwt, struct spa
 {
 	struct session *s = conn_session(cs, c);
 	const bool renews = c->state == CONN_OPEN;
-	enum why why = admit_token(cs->admit, jwt, token, ADMIT_SESSION, none, cs->wall_ms);
+	enum why why = conn_token(cs, jwt, token, ADMIT_SESSION, none);
 
 	if (why == WHY_OK && renews && (jwt->key != c->key || memcmp(jwt->who, s->who, sizeof s->who) != 0))
 		why = WHY_RENEWAL_MISMATCH;
@@ -298,7 +298,7 @@ static void protocol_error(struct conns *cs, struct conn *c, enum why why)
 	if (c->state != CONN_CLOSING)
 		end(cs, c, why);
 	else if (!c->joined && c->out_len == 0)
-		shutdown(c->fd, SHUT_WR);	/* our close frame is out */
+		transport_shut(&c->io);		/* our close frame is out */
 }
 
 /* A whole control frame, unmasked. */
@@ -355,7 +355,7 @@ static size_t frame(struct conns *cs, struct conn *c, uint8_t *p, size_t n)
 	return used + here;
 }
 
-/* Keep input until there is room for the replies to it. */
+/* Keep input until there is room for the replies to it, and time. */
 static void stash(struct conns *cs, struct conn *c, const uint8_t *p, size_t n)
 {
 	struct conn_cold *cold = conn_cold(cs, c);
@@ -376,8 +376,11 @@ bool conn_frames(struct conns *cs, struct conn *c, uint8_t *p, size_t n)
 			c->left -= used;
 			if (c->state != CONN_CLOSING)
 				data_take(cs, c, p, used);
-		} else if (c->form == FORM_V1 && c->state == CONN_OPEN && !c->talking && !conn_out_room(c, 0)) {
+		} else if (c->form == FORM_V1 && c->state == CONN_OPEN && !c->talking &&
+		    (!conn_out_room(c, 0) || conn_spent(cs))) {
 			stash(cs, c, p, n);
+			if (!c->blocked)
+				conn_rearm(cs, c);	/* it may be a renewal: in the next turn */
 			return true;
 		} else if (c->state == CONN_AUTH && !c->talking && !conn_out_room(c, 0)) {
 			end(cs, c, WHY_TOO_SLOW);	/* it reads no pongs */
@@ -411,7 +414,7 @@ void conn_input_frames(struct conns *cs, struct conn *c, bool ended)
 	struct conn_cold *cold = conn_cold(cs, c);
 	uint8_t in[sizeof cold->in + INPUT_SIZE];
 
-	for (int i = 0; i < READS_MAX; i++) {
+	for (int i = 0; i < READS_MAX || transport_more(&c->io); i++) {
 		const size_t kept = c->in_len, room = input_room(cs, c);
 		size_t n;
 

@@ -24,6 +24,7 @@
 	W(NOT_FOUND,           "not_found",            404, 1008) \
 	W(ORIGIN_DENIED,       "origin_denied",        403, 4403) \
 	W(TOO_MANY_CLIENTS,    "too_many_clients",     503, 1013) \
+	W(TLS_FAILED,          "tls_failed",             0, 1006) \
 	/* the token, in the order of the checks */ \
 	W(TOKEN_MISSING,       "token_missing",        401, 4401) \
 	W(TOKEN_MALFORMED,     "token_malformed",      401, 4401) \

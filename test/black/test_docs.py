@@ -7,7 +7,7 @@ DEFAULTS = {
     "listen": ":8080", "token-use": "once", "used-tokens": "4096", "max-ttl": "3600", "leeway": "0", "origin": "any",
     "source": "-", "framing": "lines", "buffer": "256K", "replay": "0", "slow": "close",
     "max-clients": "what the file limit allows", "max-message": "64K", "handshake-timeout": "10",
-    "ping": "30", "max-pending": "512", "log-level": "info", "ttl": "10",
+    "ping": "30", "max-pending": "512", "tls-clients": "256", "log-level": "info", "ttl": "10",
 }
 
 

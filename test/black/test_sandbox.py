@@ -200,7 +200,7 @@ class Root(Base):
 
     def test_key_outside(self):
         s = self.keyed(self.path("secret", SECRET), "--chroot", self.root)
-        r = [r for r in s.log(event="config", level="info") if "SIGHUP will keep the old keys" in r["msg"]]
+        r = [r for r in s.log(event="config", level="info") if "SIGHUP will keep the old one" in r["msg"]]
         self.assertEqual(len(r), 1)
         self.assertIn("No such file", r[0]["msg"])
         self.assertEqual(self.hup(s)["level"], "error")
@@ -208,7 +208,7 @@ class Root(Base):
 
     def test_key_of_root(self):
         s = self.keyed(self.path("secret", SECRET), "--user", "nobody")
-        r = [r for r in s.log(event="config", level="info") if "SIGHUP will keep the old keys" in r["msg"]]
+        r = [r for r in s.log(event="config", level="info") if "SIGHUP will keep the old one" in r["msg"]]
         self.assertIn("Permission denied", r[0]["msg"])
         self.assertIn("Permission denied; the old keys stay", self.hup(s)["msg"])
         s.ws()

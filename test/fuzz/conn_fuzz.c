@@ -84,14 +84,14 @@ static struct wire *wire_at(uint32_t id)
 {
 	if (!wires[id].used || wires[id].gen != cs.slot[id].gen)
 		wires[id] = (struct wire){ .gen = cs.slot[id].gen, .used = true,
-			.life = life_of[cs.slot[id].fd] };
+			.life = life_of[cs.slot[id].io.fd] };
 	return &wires[id];
 }
 
 static uint32_t slot_of(int fd)
 {
 	for (uint32_t i = 0; i < cs.made; i++)
-		if (cs.slot[i].fd == fd && cs.slot[i].state != CONN_FREE)
+		if (cs.slot[i].io.fd == fd && cs.slot[i].state != CONN_FREE)
 			return i;
 	abort();
 }
@@ -469,7 +469,7 @@ static void check_quiet(void)
 
 		if (c->state == CONN_FREE || c->starved || c->stashed)
 			continue;
-		MUST(ioctl(c->fd, FIONREAD, &unread) == 0 && unread == 0);
+		MUST(ioctl(c->io.fd, FIONREAD, &unread) == 0 && unread == 0);
 		MUST(p && p->fd >= 0);		/* or its end would have been read, too */
 	}
 }
@@ -543,7 +543,7 @@ static void op_connect(struct peer *p)
 
 	peer_connect(p);
 	if (!(how & 1))				/* or it waits, with others */
-		MUST(conns_accept(&cs, LISTENER, how % 16 == 2));
+		MUST(conns_accept(&cs, LISTENER, how % 16 == 2, false));
 	if (how % 16 == 2)
 		peer_junk(p);
 }
@@ -940,10 +940,10 @@ static void op_admin(void)
 		break;
 	case 5:
 		no_descriptor = true;
-		conns_accept(&cs, LISTENER, false);
+		conns_accept(&cs, LISTENER, false, false);
 		break;
 	default:
-		conns_accept(&cs, LISTENER, false);
+		conns_accept(&cs, LISTENER, false, false);
 		break;
 	}
 }
@@ -1183,7 +1183,7 @@ static void farewell(void)
 	bool goodbye[PEERS];
 
 	wide = true;
-	conns_accept(&cs, LISTENER, false);
+	conns_accept(&cs, LISTENER, false, false);
 	settle();
 	for (unsigned i = 0; i < PEERS; i++) {
 		struct peer *p = &peers[i];
