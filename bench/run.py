@@ -56,6 +56,7 @@ sys.dont_write_bytecode = True
 
 import programs
 import subjects
+import tls
 from programs import HERE, LOAD_CORE, SERVER_CORE, Failed
 
 CLIENTS = 1000
@@ -206,6 +207,16 @@ def subject_costs():
     return results
 
 
+def tls_costs():
+    """{row: [one for each run]}."""
+    results = {}
+    for run in range(args.runs):
+        note(f"  TLS, run {run + 1} of {args.runs}")
+        for row, figure in tls.every(args.sluice).items():
+            results.setdefault(row, []).append(figure)
+    return results
+
+
 # --- the table ---
 
 MEASUREMENTS = {
@@ -254,6 +265,20 @@ SUBJECT_ROWS = {
     "same": "... where there are 10,000 such subjects and subscribers",
     "subjects": "... to any of these in turn, so that none is warm in the caches",
     "patterns": "... subscribed to by 10,000 patterns",
+}
+TLS_ROWS = {
+    "rsa": ("a handshake, RSA 2048", "CPU ms"),
+    "ec": ("a handshake, EC P-256", "CPU ms"),
+    "resumed": ("... resumed", "CPU ms"),
+    "stream": ("a delivery of 125 bytes, 50 clients, as fast as stdin gives them", "CPU µs"),
+    "plain": ("... without TLS", "CPU µs"),
+    "idle": ("resident memory per idle client", "bytes"),
+    "rsa-rate": ("flood of handshakes, RSA: how many", "a second"),
+    "rsa-p99": ("... delay of a line to a client that is connected, 99th of 100", "ms"),
+    "rsa-stall": ("... the longest", "ms"),
+    "ec-rate": ("flood of handshakes, EC: how many", "a second"),
+    "ec-p99": ("... delay of a line to a client that is connected, 99th of 100", "ms"),
+    "ec-stall": ("... the longest", "ms"),
 }
 BY_RATIO = {"stream", "rate", "connect"}    # rows whose figures move with the machine
 
@@ -331,6 +356,11 @@ def print_subjects(results):
            for row, what in SUBJECT_ROWS.items()])
 
 
+def print_tls(results):
+    table(["TLS", "unit", "sluice"], [[what, unit, show(median(results, row))]
+                                      for row, (what, unit) in TLS_ROWS.items()])
+
+
 def print_peers(results, candidates):
     names = [c.name for c in candidates]
     lines = []
@@ -376,7 +406,7 @@ def measure(name, candidates, results):
 def options():
     p = argparse.ArgumentParser(description="Measure sluice beside a bare fan-out.")
     p.add_argument("--runs", type=int, default=5, help="interleaved runs of each (5)")
-    rows = ",".join([*MEASUREMENTS, "verify", "subjects"])
+    rows = ",".join([*MEASUREMENTS, "verify", "subjects", "tls"])
     p.add_argument("--rows", default=rows, help="which to measure: " + rows)
     p.add_argument("--peers", action="store_true", help="and the peers that are installed")
     p.add_argument("--peer-runs", type=int, default=2, help="runs in which they join (2)")
@@ -424,6 +454,9 @@ def main():
     if "subjects" in rows:
         print()
         print_subjects(subject_costs())
+    if "tls" in rows:
+        print()
+        print_tls(tls_costs())
     for (row, name), why in failures.items():
         print(f"{name}, {row}: {why}")
     return any(name in ("limit", "sluice") for _, name in failures)
