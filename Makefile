@@ -114,13 +114,6 @@ bearssl:
 	$(if $(shell echo '#include <bearssl.h>' | $(CC) $(CPPFLAGS) -E - >/dev/null 2>&1 && echo there),, \
 	$(error sluice needs BearSSL: apt-get install libbearssl-dev))
 
-# A sluice built from sources of the year 2100, for which the clock is never set.
-build/unset/main.o: src/main.c Makefile
-	mkdir -p build/unset
-	$(CC) $(HOUSE) -UBUILD_EPOCH -DBUILD_EPOCH=4102444800 $(SAN) -c -o $@ $<
-build/unset/sluice: build/unset/main.o build/asan/sluice
-	$(CC) $(SAN) -o $@ $< $(patsubst %,build/asan/%.o,$(filter-out main,$(ROOMS))) $(BEARSSL)
-
 build/fuzz/%: test/fuzz/%_fuzz.c $(FUZZ_HEADERS) $(ROOMS:%=build/asan/%.o)
 	mkdir -p build/fuzz
 	$(CLANG) $(HOUSE) -Itest -O1 -g -fsanitize=fuzzer,address,undefined \

@@ -350,10 +350,22 @@ static bool confine(struct server *s)
 	return root;
 }
 
+/* A board without much to be random from may need minutes for that after it was switched on. */
+static void wait_for_random(void)
+{
+	uint8_t b;
+
+	if (getrandom(&b, sizeof b, GRND_NONBLOCK) < 0 && errno == EAGAIN) {
+		log_msg(LOG_WARN, "config", "the kernel has no random bytes yet; waiting for them", NULL);
+		getrandom(&b, sizeof b, 0);
+	}
+}
+
 static void start(struct server *s)
 {
 	const struct options *o = &s->option;
 
+	wait_for_random();
 	s->epfd = epoll_create1(EPOLL_CLOEXEC);
 	if (s->epfd < 0)
 		fatal(1, "epoll: ", strerror(errno), NULL);

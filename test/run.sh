@@ -46,7 +46,7 @@ jobs=-j$(nproc)
 
 build() {
 	# shellcheck disable=SC2046
-	$make -s $jobs WARN_ERROR=-Werror sluice build/plain/sluice build/asan/sluice build/unset/sluice build/plain/verify build/asan/verify \
+	$make -s $jobs WARN_ERROR=-Werror sluice build/plain/sluice build/asan/sluice build/notls/sluice build/plain/verify build/asan/verify \
 		$(for u in $unit; do echo build/plain/${u}_test build/asan/${u}_test; done) \
 		$(for f in $fuzz; do echo build/asan/${f}_replay build/fuzz/$f; done) 2>&1
 }
@@ -70,10 +70,11 @@ for target in $fuzz; do
 done
 suite "constant time" sh test/ct.sh
 for kind in plain asan; do
-	suite "$kind black box" env SLUICE=build/$kind/sluice SLUICE_UNSET=build/unset/sluice \
+	suite "$kind black box" env SLUICE=build/$kind/sluice SLUICE_NOTLS=build/notls/sluice \
 		/usr/bin/python3 test/black/run.py
 	suite "$kind page" sh test/page.sh build/$kind/sluice
 done
+suite "black box without TLS" env SLUICE=build/notls/sluice /usr/bin/python3 test/black/run.py test_ws test_conn
 
 echo "$passed passed, $failed failed"
 [ $failed = 0 ]
