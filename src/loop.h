@@ -10,7 +10,7 @@
 
 #include "log.h"
 
-enum tag { TAG_LISTENER, TAG_CONN, TAG_SOURCE, TAG_SIGNAL, TAG_PRINT };
+enum tag { TAG_LISTENER, TAG_CONN, TAG_SOURCE, TAG_SIGNAL, TAG_PRINT, TAG_CLOCK };
 
 /* epoll data: gen is cut to 24 bits. */
 static inline uint64_t tag_make(enum tag tag, uint32_t gen, uint32_t id)

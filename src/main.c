@@ -11,6 +11,7 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -50,10 +51,11 @@ struct server {
 	uint32_t nlisteners;
 	uint32_t tick_id;		/* of the wheel: while somebody is held up */
 	uint32_t accept_id;		/* of the wheel: to listen again */
-	int      epfd, sigfd;
+	int      epfd, sigfd, clockfd;
 	bool     accepting;
 	bool     tls;			/* a listener has it */
 	int64_t  start_ms;		/* monotonic */
+	int64_t  clock_off_ms;		/* of the clock from that, when it was last set */
 	int64_t  quiet_until_ms;	/* no line about descriptors before this */
 	int64_t  stop_ms;		/* when ending: the last moment */
 };
@@ -302,6 +304,20 @@ static void init_signals(struct server *s)
 		fatal(1, "signalfd: ", strerror(errno), NULL);
 }
 
+/* A timer that never ends is the kernel's way to say that the clock was set: timerfd_create(2). */
+static void init_clock(struct server *s)
+{
+	const time_t far = sizeof far > 4 ? INT64_MAX / 1000000000 : INT32_MAX;
+	const struct itimerspec never = { .it_value.tv_sec = far };
+	struct epoll_event e = { .events = EPOLLIN, .data.u64 = tag_make(TAG_CLOCK, 0, 0) };
+
+	s->clock_off_ms = s->conns.wall_ms - s->conns.mono_ms;
+	s->clockfd = timerfd_create(CLOCK_REALTIME, TFD_NONBLOCK | TFD_CLOEXEC);
+	if (s->clockfd >= 0 &&
+	    timerfd_settime(s->clockfd, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &never, NULL) == 0)
+		epoll_ctl(s->epfd, EPOLL_CTL_ADD, s->clockfd, &e);
+}
+
 static const struct passwd *look_up(const char *user)
 {
 	errno = 0;
@@ -384,6 +400,7 @@ static void start(struct server *s)
 		listen_at(s, "metrics", o->metrics, true);
 	init_sources(s);
 	init_print(s);
+	init_clock(s);
 	init_signals(s);		/* nothing from here on waits */
 	const bool root = confine(s);
 
@@ -534,6 +551,20 @@ static void on_signal(struct server *s)
 	}
 }
 
+/* Deadlines do not mind, and tokens are held against the clock as it is. */
+static void on_clock(struct server *s)
+{
+	const int64_t off_ms = s->conns.wall_ms - s->conns.mono_ms, by_ms = off_ms - s->clock_off_ms;
+	uint64_t ends;
+
+	if (read(s->clockfd, &ends, sizeof ends) >= 0 || errno != ECANCELED)
+		return;
+	s->clock_off_ms = off_ms;
+	log_begin(LOG_INFO, "clock");
+	log_num("set_by_ms", by_ms);
+	log_end();
+}
+
 static void on_listener(struct server *s, uint32_t i)
 {
 	const struct listener *l = &s->listener[i];
@@ -570,6 +601,9 @@ static void on_event(struct server *s, const struct epoll_event *e)
 		break;
 	case TAG_PRINT:
 		print_flush();
+		break;
+	case TAG_CLOCK:
+		on_clock(s);
 		break;
 	}
 }
