@@ -1,0 +1,94 @@
+"""What is under dist/, tried or at least read by a tool of the system that it is for."""
+import os, re, subprocess, unittest
+import black
+from black import ROOT, Raw, mint, request, until
+from board import Board, skip_unless
+
+
+def read(name):
+    with open(os.path.join(ROOT, name)) as f:
+        return f.read()
+
+
+class Shell(unittest.TestCase):
+    @skip_unless("shellcheck")
+    def test_shellcheck(self):
+        p = subprocess.run(["grep", "-rlE", "^#!/bin/sh", ROOT + "/dist"], capture_output=True, text=True)
+        files = p.stdout.split()
+        self.assertTrue(files)
+        p = subprocess.run(["shellcheck", "-s", "sh", *files], capture_output=True, text=True)
+        self.assertEqual((p.stdout, p.returncode), ("", 0))
+
+
+class Init(black.Case):
+    """dist/S50sluice under busybox init, on a read-only root."""
+
+    def script(self, b, action, status=0):
+        got = b.run(f"/etc/init.d/S50sluice {action}")
+        self.assertEqual(got[0], status, got[1])
+        return got[1]
+
+    def lets_in(self, addr):
+        c = Raw(addr)
+        c.send(request(token=mint()))
+        c.upgraded()
+        return c
+
+    def test_life(self):
+        b = Board(self).boot()
+        self.assertEqual(b.run("touch /x")[0], 1, "the root is not read-only")
+        self.assertEqual(self.script(b, "status", 3), "sluice is stopped\n")
+        self.assertEqual(self.script(b, "start"), "Starting sluice: OK\n")
+        pid, = b.sluice()
+        self.assertEqual(self.script(b, "status"), f"sluice is running, process {pid}\n")
+        self.lets_in(b.address()).close()
+        self.assertEqual(self.script(b, "start"), "Starting sluice: OK\n")
+        self.assertEqual(b.sluice(), [pid])
+        self.assertEqual(self.script(b, "reload"), "Reloading sluice: OK\n")
+        until(lambda: b.log("reload"), "event=reload")
+        self.assertEqual(b.sluice(), [pid])
+        c = self.lets_in(b.address())
+        self.assertEqual(self.script(b, "restart"), "Stopping sluice: OK\nStarting sluice: OK\n")
+        self.assertEqual(c.closed(), (1001, "shutdown"))
+        self.assertEqual([p != pid for p in b.sluice()], [True])
+        self.lets_in(b.address(2)).close()
+        self.assertEqual(self.script(b, "stop"), "Stopping sluice: OK\n")
+        self.assertEqual(b.sluice(), [])
+        self.assertEqual(b.run("ls /run/sluice.pid")[0], 1)
+        self.assertEqual(self.script(b, "stop"), "Stopping sluice: OK\n")
+        self.assertEqual(self.script(b, "reload", 1), "Reloading sluice: FAIL\n")
+        self.assertRegex(self.script(b, "bad", 2), "^Usage: ")
+
+    def test_does_not_start(self):
+        for args, what in (("--bad", "sluice: --bad: no such option; see sluice --help\n"),
+                           ("--no-auth --listen unix:/no/dir", "")):
+            with self.subTest(args):
+                b = Board(self, files={"etc/default/sluice": f"SLUICE_ARGS='--syslog {args}'\n"})
+                b.boot()
+                self.assertIn(f"Starting sluice: {what}", out := self.script(b, "start", 1))
+                self.assertRegex(out, "FAIL\n$")
+                self.assertEqual(self.script(b, "status", 3), "sluice is stopped\n")
+                b.off()
+                subprocess.run(["rm", "-rf", b.root], check=True)
+
+    def test_after_a_crash(self):
+        """A pid file that names nobody, or somebody else."""
+        b = Board(self).boot()
+        self.script(b, "start")
+        b.run("kill -9 $(cat /run/sluice.pid)")
+        until(lambda: not b.sluice(), "its end")
+        self.script(b, "status", 3)
+        self.assertEqual(self.script(b, "start"), "Starting sluice: OK\n")
+        self.script(b, "stop")
+        b.run("echo 1 > /run/sluice.pid")
+        self.script(b, "status", 3)
+        self.assertEqual(self.script(b, "stop"), "Stopping sluice: OK\n")
+        self.assertEqual(self.script(b, "start"), "Starting sluice: OK\n")
+        self.assertEqual(len(b.sluice()), 1)
+
+    def test_stop_one_that_hangs(self):
+        b = Board(self).boot()
+        self.script(b, "start")
+        b.run("kill -STOP $(cat /run/sluice.pid)")
+        self.assertEqual(self.script(b, "stop"), "Stopping sluice: OK\n")
+        self.assertEqual(b.sluice(), [])
