@@ -29,7 +29,7 @@ LINK  = -pie -Wl,--gc-sections -Wl,-z,relro,-z,now -Wl,-z,noseparate-code -Wl,--
 BEARSSL = -l:libbearssl.a
 SAN   = -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 
-ROOMS = admit arg b64 body cert conn cut der devlog explain file form grants http hub json jwt key keyfile keys log main metrics net \
+ROOMS = admit arg b64 body cert conn cut der devlog explain file form grants http hub json jwt key keyfile keys log main metrics net notify \
 	option page pk print proxy request ring sandbox secret send sha1 sha256 sha256_hw source subject talk text tls token \
 	used utf8 v1 wheel why ws
 
@@ -59,6 +59,7 @@ BELOW_keyfile = keyfile b64 text $(BELOW_key)
 BELOW_jwt    = jwt key der pk grants $(BELOW_sha256) json b64 subject utf8 why
 BELOW_proxy  = proxy $(BELOW_http)
 BELOW_sandbox = sandbox file $(BELOW_log)
+BELOW_notify = notify $(BELOW_log)
 BELOW_log    = log devlog text
 BELOW_admit  = admit http text ws sha1 used $(BELOW_jwt)
 UNITS = $(patsubst test/%_test.c,%,$(wildcard test/*_test.c))

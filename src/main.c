@@ -24,6 +24,7 @@
 #include "loop.h"
 #include "metrics.h"
 #include "net.h"
+#include "notify.h"
 #include "option.h"
 #include "print.h"
 #include "sandbox.h"
@@ -37,7 +38,8 @@ struct listener {
 	bool metrics, tls;
 };
 
-#define ALL_LISTENERS ((LISTENERS_MAX + 1) * ADDRS_MAX)
+/* Of --listen and --metrics, and handed over. */
+#define ALL_LISTENERS ((LISTENERS_MAX + 1) * ADDRS_MAX + LISTENERS_MAX)
 
 struct server {
 	struct options option;
@@ -51,6 +53,8 @@ struct server {
 	uint32_t nlisteners;
 	uint32_t tick_id;		/* of the wheel: while somebody is held up */
 	uint32_t accept_id;		/* of the wheel: to listen again */
+	uint32_t watchdog_id;		/* of the wheel: to show that the loop turns */
+	int64_t  watchdog_ms;		/* 0: nobody watches */
 	int      epfd, sigfd, clockfd;
 	bool     accepting;
 	bool     tls;			/* a listener has it */
@@ -188,8 +192,12 @@ static void init_tls(struct server *s)
 
 	for (unsigned i = 0; i < o->listen.n; i++)
 		s->tls |= option_tls(o->listen.s[i]) != NULL;
+	for (unsigned i = 0; i < notify_listeners(); i++)
+		s->tls |= notify_listener_is(i, "tls");
 	if (!SLUICE_TLS && (s->tls || o->cert || o->key))
 		fatal(2, "tls: this sluice was built without TLS", NULL);
+	if (s->tls && !(o->cert && o->key))
+		fatal(2, "LISTEN_FDNAMES: tls: wants --cert and --key", NULL);
 	if (SLUICE_TLS && s->tls) {
 		what = tls_load(o->cert, o->key, clock_s(), &option);
 		if (what)
@@ -197,6 +205,17 @@ static void init_tls(struct server *s)
 		tls_init(o->tls_clients);
 	} else if (o->cert || o->key) {
 		log_msg(LOG_WARN, "config", "--cert, --key: no --listen has tls: in front", NULL);
+	}
+}
+
+static void listen_inherited(struct server *s)
+{
+	for (unsigned i = 0; i < notify_listeners(); i++) {
+		const int fd = (int)(NOTIFY_FD + i);
+
+		if (!net_adopt(fd))
+			fatal(2, "LISTEN_FDS: handed over is what is no listening stream socket", NULL);
+		s->listener[s->nlisteners++] = (struct listener){ fd, false, notify_listener_is(i, "tls") };
 	}
 }
 
@@ -229,7 +248,7 @@ static uint32_t clients_allowed(const struct options *o)
 	const uint64_t most = o->max_clients > CLIENTS_DEFAULT ? o->max_clients : CLIENTS_DEFAULT;
 	const uint64_t all = limit.rlim_max / 2 < most ? limit.rlim_max : most * 2;
 	const uint64_t shaking = o->max_pending < all / 16 ? o->max_pending : all / 16;
-	const uint64_t ours = 12 + o->listen.n * ADDRS_MAX + sources_inputs(o->spec, o->source.n);
+	const uint64_t ours = 13 + notify_listeners() + o->listen.n * ADDRS_MAX + sources_inputs(o->spec, o->source.n);
 
 	const uint64_t left = all > ours + shaking ? all - ours - shaking : 1;
 
@@ -377,6 +396,22 @@ static void wait_for_random(void)
 	}
 }
 
+/* Only a loop that turns gets here. */
+static void beat(struct server *s)
+{
+	notify_send("WATCHDOG=1");
+	wheel_set(&s->wheel, s->watchdog_id, s->conns.mono_ms + s->watchdog_ms);
+}
+
+static void init_notify(struct server *s)
+{
+	const char *bad = notify_open();
+
+	if (bad)
+		log_msg(LOG_WARN, "config", "NOTIFY_SOCKET: ", bad, NULL);
+	s->watchdog_ms = notify_watchdog_ms();
+}
+
 static void start(struct server *s)
 {
 	const struct options *o = &s->option;
@@ -390,10 +425,13 @@ static void start(struct server *s)
 	open_used(s);
 	init_conns(s);
 	s->accept_id = s->tick_id + 1;
-	wheel_init(&s->wheel, memory_take(s->accept_id + 1, sizeof *s->wheel.timer),
+	s->watchdog_id = s->accept_id + 1;
+	wheel_init(&s->wheel, memory_take(s->watchdog_id + 1, sizeof *s->wheel.timer),
 	    clock_ms(CLOCK_MONOTONIC));
 	s->start_ms = clock_ms(CLOCK_MONOTONIC);
 	tell_time(s);
+	init_notify(s);
+	listen_inherited(s);
 	for (unsigned i = 0; i < o->listen.n; i++)
 		listen_at(s, "listen", o->listen.s[i], false);
 	if (o->metrics)
@@ -408,6 +446,9 @@ static void start(struct server *s)
 	if (root)
 		log_msg(LOG_WARN, "config", "running as root; --user NAME gives that up", NULL);
 	watch_listeners(s, true);
+	notify_send("READY=1");
+	if (s->watchdog_ms)
+		beat(s);
 }
 
 /* ---- the loop ---- */
@@ -487,6 +528,7 @@ static void stop(struct server *s, const char *what)
 	if (s->conns.ending)
 		return;
 	log_msg(LOG_INFO, "shutdown", what, NULL);
+	notify_send("STOPPING=1");
 	if (s->accepting)
 		watch_listeners(s, false);
 	for (uint32_t i = 0; i < s->nlisteners; i++)
@@ -531,12 +573,14 @@ static void reload(struct server *s)
 {
 	const bool keys = s->keys_from.secret_file || s->option.keys.n;
 
+	notify_reloading();
 	if (keys)
 		reload_keys(s);
 	if (SLUICE_TLS && s->tls)
 		reload_tls(s);
 	if (!keys && !s->tls)
 		log_msg(LOG_INFO, "reload", "nothing to read", NULL);
+	notify_send("READY=1");
 }
 
 static void on_signal(struct server *s)
@@ -616,6 +660,8 @@ static void on_deadline(struct server *s, uint32_t id)
 		source_deadline(&s->sources, id - s->sources.first_id);
 	} else if (id == s->accept_id) {
 		s->conns.freed = true;
+	} else if (id == s->watchdog_id) {
+		beat(s);
 	} else {
 		conns_tick(&s->conns);
 	}

@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -68,10 +69,19 @@ const char *net_check(const char *addr)
 	    "the path of a socket has at most 107 bytes";
 }
 
+/* All of it is inherited by what is accepted. */
+static void tune(int fd)
+{
+	const int on = 1, sndbuf = CLIENT_SNDBUF;
+
+	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &sndbuf, sizeof sndbuf);
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);	/* not for unix: */
+}
+
 static int try_bind(int type, const struct sockaddr *sa, socklen_t len, bool both)
 {
 	const int fd = socket(sa->sa_family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	const int on = 1, off = 0, sndbuf = CLIENT_SNDBUF;
+	const int on = 1, off = 0;
 
 	if (fd < 0)
 		return -1;
@@ -79,11 +89,8 @@ static int try_bind(int type, const struct sockaddr *sa, socklen_t len, bool bot
 		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
 	if (sa->sa_family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, both ? &off : &on, sizeof on);
-	if (type == SOCK_STREAM) {		/* inherited by what is accepted */
-		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &sndbuf, sizeof sndbuf);
-		if (sa->sa_family != AF_UNIX)
-			setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-	}
+	if (type == SOCK_STREAM)
+		tune(fd);
 	if (bind(fd, sa, len) == 0 && (type == SOCK_DGRAM || listen(fd, BACKLOG) == 0))
 		return fd;
 	const int e = errno;
@@ -153,6 +160,18 @@ static int bind_all(in_port_t port, int type)
 		fd = try_bind(type, (struct sockaddr *)&a.ss, a.len, false);
 	}
 	return fd;
+}
+
+bool net_adopt(int fd)
+{
+	int type = 0, listens = 0;
+	socklen_t len = sizeof type;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) != 0 || type != SOCK_STREAM ||
+	    getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) != 0 || !listens)
+		return false;
+	tune(fd);
+	return fcntl(fd, F_SETFD, FD_CLOEXEC) == 0 && fcntl(fd, F_SETFL, O_NONBLOCK) == 0;
 }
 
 unsigned net_resolve(struct net_addr out[ADDRS_MAX], const char *option, const char *addr)

@@ -26,6 +26,10 @@ const char *net_check(const char *addr);
  * of sockets in fd, more than one where a name has several addresses. Nonblocking. */
 unsigned net_bind(int fd[ADDRS_MAX], const char *option, const char *addr, int type);
 
+/* Make a socket that was handed over like those of net_bind. False: it is no stream socket that
+ * listens. */
+bool net_adopt(int fd);
+
 /* The addresses of HOST:PORT to connect to; fatal if there are none. */
 unsigned net_resolve(struct net_addr out[ADDRS_MAX], const char *option, const char *addr);
 

@@ -7,6 +7,7 @@
 #include "keys.h"
 #include "log.h"
 #include "net.h"
+#include "notify.h"
 
 /* A row: its kind, its field, from, to, and the help. */
 #define OPTIONS(O) \
@@ -172,7 +173,8 @@ void options_read(struct options *o, int argc, char **argv, const char **operand
 		.tls_clients = 256, .log_level = LOG_INFO };
 	args.operand = operand;
 	args_read(&args, o, argc, argv);
-	default_to(&o->listen, ":8080");
+	if (notify_listeners() == 0)
+		default_to(&o->listen, ":8080");
 	default_to(&o->source, "-");
 	if (o->buffer / 2 < o->max_message)
 		options_bad(2, "buffer", NULL, "wanted at least twice --max-message");

@@ -395,7 +395,8 @@ class Events:
 
 class Server:
     def __init__(self, *args, auth=True, secret=SECRET, listen=("127.0.0.1:0",), env=None,
-                 stdin=subprocess.PIPE, wrap=(), read_log=True, stderr=None, clock=None):
+                 stdin=subprocess.PIPE, wrap=(), read_log=True, stderr=None, clock=None,
+                 pass_fds=()):
         self.auth, self.secret, self.lines, self.records = auth, secret, [], []
         self.bad, self.stopped, self.clock = [], False, clock
         self.cond, self.rest, self.addr = threading.Condition(), b"", None
@@ -410,7 +411,7 @@ class Server:
             self.env |= {"LD_PRELOAD": clock.lib, "FAKE_CLOCK": clock.path}
             self.env["ASAN_OPTIONS"] += ":verify_asan_link_order=0"
         self.env.update(env or {})
-        self.proc = subprocess.Popen(self.cmd, env=self.env, stdin=stdin, bufsize=0,
+        self.proc = subprocess.Popen(self.cmd, env=self.env, stdin=stdin, bufsize=0, pass_fds=pass_fds,
                                      stdout=subprocess.PIPE, stderr=stderr or subprocess.PIPE)
         self.pid = self.proc.pid
         self.thread = threading.Thread(target=self.drain, daemon=True)
