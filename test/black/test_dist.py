@@ -1,7 +1,7 @@
 """What is under dist/, tried or at least read by a tool of the system that it is for."""
 import os, re, subprocess, unittest
 import black
-from black import ROOT, Raw, mint, request, until
+from black import ROOT, SECRET, Raw, mint, request, until
 from board import Board, skip_unless
 
 
@@ -92,3 +92,50 @@ class Init(black.Case):
         b.run("kill -STOP $(cat /run/sluice.pid)")
         self.assertEqual(self.script(b, "stop"), "Stopping sluice: OK\n")
         self.assertEqual(b.sluice(), [])
+
+    def test_respawn(self):
+        """By the README's line for /etc/inittab."""
+        line, = re.findall(r"(?m)^ +(::respawn:/usr/bin/sluice .*)$", read("README.md"))
+        b = Board(self, line + "\n", {"etc/sluice/conf": "listen 127.0.0.1:0\nsecret-file /etc/sluice/secret\n"})
+        b.boot()
+        self.lets_in(b.address()).close()
+        b.run("killall -9 sluice")
+        self.lets_in(b.address(2)).close()
+        b.run("kill -HUP $(pidof sluice)")
+        until(lambda: b.log("reload"), "event=reload")
+        self.assertEqual([x for x in b.log("config") if "root" not in x], [])
+
+
+class Units(black.Case):
+    """dist/sluice.service and dist/sluice.socket; test_notify.py plays systemd."""
+
+    @skip_unless("systemd-analyze")
+    def analyze(self, *args):
+        os.makedirs(self.path("etc/systemd/system"))
+        os.makedirs(self.path("usr/bin"))
+        os.makedirs(self.path("bin"))
+        for f in ("sluice.service", "sluice.socket"):
+            self.path(f"etc/systemd/system/{f}", read(f"dist/{f}").encode())
+        for f in ("usr/bin/sluice", "bin/kill"):
+            os.chmod(self.path(f, b""), 0o755)
+        return subprocess.run(["systemd-analyze", f"--root={self.tmp}", "--man=no", *args],
+                              capture_output=True, text=True)
+
+    def test_verify(self):
+        p = self.analyze("verify", "--recursive-errors=no", "sluice.service", "sluice.socket")
+        self.assertEqual((p.stdout + p.stderr, p.returncode), ("", 0))
+
+    def test_exposure(self):
+        """Of systemd's own scale from 0 to 10; 1.7 of it is for SystemCallFilter=."""
+        p = self.analyze("security", "--offline=yes", "--threshold=35", "sluice.service")
+        self.assertEqual(p.returncode, 0, p.stdout)
+
+    def test_options(self):
+        """sluice knows the options of its command line, and the example of a config file is one."""
+        self.path("secret", SECRET)
+        line, = re.findall("(?m)^ExecStart=/usr/bin/sluice (.*)$", read("dist/sluice.service"))
+        line = line.replace("${CREDENTIALS_DIRECTORY}", self.tmp)
+        line = line.replace("/etc/sluice/conf", os.path.join(ROOT, "dist/sluice.conf"))
+        p = black.run("check", *line.split())
+        self.assertEqual((p.returncode, p.err), (1, ""))
+        self.assertIn("token_missing", p.out)
