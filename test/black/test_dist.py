@@ -139,3 +139,100 @@ class Units(black.Case):
         p = black.run("check", *line.split())
         self.assertEqual((p.returncode, p.err), (1, ""))
         self.assertIn("token_missing", p.out)
+
+
+# A root of the machine's own files, to which what is written goes into memory.
+THROWAWAY = r"""
+set -e
+mount --make-rprivate /
+mount -t tmpfs tmpfs "$0"
+cd "$0"
+mkdir up work root
+mount -t overlay overlay -o lowerdir=/,upperdir=up,workdir=work root
+cd root
+mount -t proc proc proc
+mount -t tmpfs tmpfs run
+mount -t tmpfs tmpfs tmp
+mount -t tmpfs tmpfs dev
+for d in null zero full random urandom; do : > dev/$d; mount --bind /dev/$d dev/$d; done
+[ -s var/lib/dpkg/status ]
+exec chroot . sh -exc "$1"
+"""
+
+# old.deb and new.deb differ in their version only.
+LIFE = r"""
+cd DIR
+export DEBIAN_FRONTEND=noninteractive
+wants=/etc/systemd/system
+dpkg -i old.deb
+[ "$(stat -c '%U %a' /etc/sluice/secret)" = 'root 600' ]
+[ "$(wc -c < /etc/sluice/secret)" = 45 ]
+sluice --version
+sluice check --config /etc/sluice/conf --secret-file /etc/sluice/secret < /dev/null || [ $? = 1 ]
+[ -L $wants/multi-user.target.wants/sluice.service ]
+[ ! -e $wants/sockets.target.wants/sluice.socket ]
+[ -z "$(systemd-analyze verify --recursive-errors=no sluice.service sluice.socket 2>&1)" ]
+
+: upgrade
+cp /etc/sluice/secret /run/secret
+echo '# mine' >> /etc/sluice/conf
+systemctl enable sluice.socket
+dpkg -i new.deb
+dpkg-query -W -f '${Version}' sluice-ws | grep -x VERSION
+cmp /etc/sluice/secret /run/secret
+grep -x '# mine' /etc/sluice/conf
+
+: remove
+mkdir -p /var/lib/private/sluice
+dpkg -r sluice-ws
+[ ! -e /usr/bin/sluice ]
+cmp /etc/sluice/secret /run/secret
+grep -x '# mine' /etc/sluice/conf
+
+: purge
+dpkg -P sluice-ws
+[ ! -e /etc/sluice ]
+[ ! -e /var/lib/private/sluice ]
+[ -z "$(find $wants -name 'sluice*')" ]
+[ -z "$(find /lib/systemd /var/lib/systemd -name 'sluice*')" ]
+[ -z "$(dpkg-query -W -f x sluice-ws 2>/dev/null)" ]
+"""
+
+
+class Debian(black.Case):
+    @skip_unless("dh_installsystemd")
+    @skip_unless("lintian")
+    def test_deb(self):
+        """It is built, lintian finds no error, it is installed, upgraded, removed and purged."""
+        if black.sanitized() or black.static():
+            self.skipTest("it is built anew whatever the binary: run for the plain one")
+        env = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
+        p = subprocess.run(["make", "-s", "-C", ROOT, "deb"], env=env, stdout=subprocess.PIPE,
+                           stderr=subprocess.STDOUT, text=True)
+        self.assertEqual(p.returncode, 0, p.stdout[-3000:])
+        version, = re.findall(r"(?m)^VERSION *= *(\S+)", read("Makefile"))
+        self.assertTrue(read("dist/debian/changelog").startswith(f"sluice-ws ({version}) "))
+        built, = [f for f in os.listdir(f"{ROOT}/build") if re.match(rf"sluice-ws_{version}_.*\.deb$", f)]
+        old = f"{ROOT}/build/{built}"
+        p = subprocess.run(["lintian", "--allow-root", "--fail-on", "error,warning", old], capture_output=True,
+                           text=True)
+        self.assertEqual((p.returncode, p.stdout), (0, ""))
+        self.lives(old, version)
+
+    def lives(self, old, version):
+        if os.getuid():
+            self.skipTest("lintian only: needs root to install it")
+        subprocess.run(["dpkg-deb", "-R", old, self.path("new")], check=True)
+        at = self.path("new/DEBIAN/control")
+        with open(at) as f:
+            text = f.read()
+        with open(at, "w") as f:
+            f.write(text.replace(f"Version: {version}\n", f"Version: {version}.1\n"))
+        where = f"{ROOT}/build/deb"
+        subprocess.run(["dpkg-deb", "-b", self.path("new"), f"{where}/new.deb"], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(["cp", old, f"{where}/old.deb"], check=True)
+        os.mkdir(self.path("root"))
+        p = subprocess.run(["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", THROWAWAY,
+                            self.path("root"), LIFE.replace("DIR", where).replace("VERSION", version + ".1")], stdin=subprocess.DEVNULL,
+                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.assertEqual(p.returncode, 0, p.stdout[-3000:])
