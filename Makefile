@@ -5,6 +5,7 @@
 # make fuzz     runs each fuzz target for FUZZ_SECONDS (600) seconds
 # make bench    measures it beside the least that a server can do; PEERS=1: and beside others
 # make size     prints the size of the binary and its memory at rest
+# make deb      builds a Debian package in build/
 # make install  puts sluice and its manual page under DESTDIR and PREFIX
 
 PREFIX   = /usr/local
@@ -166,6 +167,8 @@ install: sluice
 
 clean:
 	rm -rf build sluice
+
+include dist/dist.mk
 
 
 .PHONY: FORCE all bearssl check warnings demo fuzz bench size install clean
