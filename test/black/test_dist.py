@@ -236,3 +236,105 @@ class Debian(black.Case):
                             self.path("root"), LIFE.replace("DIR", where).replace("VERSION", version + ".1")], stdin=subprocess.DEVNULL,
                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self.assertEqual(p.returncode, 0, p.stdout[-3000:])
+
+
+def options():
+    """What --help has: {name: "flag", "value" or "list"}."""
+    got = {}
+    for m in re.finditer(r"(?m)^  --([a-z-]+)( \S+|  )(.*(?:\n {20,}.*)*)", black.run("--help").out):
+        got[m[1]] = "flag" if not m[2].strip() else "list" if m[3].endswith(" *") else "value"
+    return got
+
+
+class OpenWrt(black.Case):
+    """dist/openwrt against stand-ins for its build system and procd; never on the real ones."""
+    FILES = ROOT + "/dist/openwrt/sluice/files/"
+
+    def init(self, action, config):
+        self.path("sluice", config.encode())
+        p = subprocess.run(["sh", "-e", os.path.join(black.HERE, "openwrt.sh"), self.FILES + "sluice.init", action],
+                           env={**os.environ, "UCI": self.tmp}, capture_output=True, text=True)
+        self.assertEqual((p.stderr, p.returncode), ("", 0))
+        return p.stdout.splitlines()
+
+    def command(self, lines):
+        return [x.split(" ", 2)[2] for x in lines if x.startswith(("set command ", "append command "))]
+
+    def test_every_option(self):
+        """Each option of --help is one of UCI's, and the other way round."""
+        all_, config, want = options(), "config sluice main\n", ["/usr/bin/sluice"]
+        self.assertEqual({k: sum(v == k for v in all_.values()) > 4 for k in ("flag", "value", "list")},
+                         dict.fromkeys(("flag", "value", "list"), True), all_)
+        for name, kind in all_.items():
+            if name in ("help", "version"):
+                continue
+            uci = name.replace("-", "_")
+            if kind == "flag":
+                config += f"option {uci} '1'\n"
+                want.append("--" + name)
+            else:
+                values = ["a b", "c"] if kind == "list" else ["x y"]
+                config += "".join(f"{'list' if kind == 'list' else 'option'} {uci} '{v}'\n" for v in values)
+                for v in values:
+                    want += ["--" + name, v]
+        self.assertEqual(self.command(self.init("start_service", config)), want)
+        with open(self.FILES + "sluice.init") as f:
+            flags = re.search(r"(?m)^FLAGS='(.*)'$", f.read())[1].split()
+        self.assertEqual(set(flags), {k for k, v in all_.items() if v == "flag"} - {"help", "version"})
+
+    def test_flags_that_are_off(self):
+        got = self.init("start_service", "config sluice main\noption page '0'\noption replay '1'\noption binary ''\n")
+        self.assertEqual(self.command(got), ["/usr/bin/sluice", "--replay", "1"])
+
+    def test_sections(self):
+        got = self.init("start_service", "config sluice a\noption replay 1\nconfig other x\noption replay 2\n"
+                        "config sluice b\noption replay 3\n")
+        self.assertEqual([x for x in got if x.startswith(("open", "close"))], ["open a", "close", "open b", "close"])
+        self.assertEqual(self.command(got), ["/usr/bin/sluice", "--replay", "1", "/usr/bin/sluice", "--replay", "3"])
+        self.assertIn("set respawn 3600 5 0", got)
+
+    def test_reload(self):
+        self.assertEqual(self.init("reload_service", "config sluice a\n")[:2], ["signal sluice", "open a"])
+        self.assertEqual(self.init("service_triggers", ""), ["trigger sluice"])
+
+    def test_config(self):
+        """sluice takes the config that comes with the package."""
+        with open(self.FILES + "sluice.config") as f:
+            _, *args = self.command(self.init("start_service", f.read()))
+        args[args.index("/etc/sluice/secret")] = self.path("secret", SECRET)
+        p = black.run("check", *args)
+        self.assertEqual((p.returncode, p.err), (1, ""))
+
+    def test_secret(self):
+        """Made once, as long as it must be."""
+        at = self.path("secret")
+        script = read("dist/openwrt/sluice/files/sluice.defaults").replace("/etc/sluice", self.tmp)
+        tools = self.path("hexdump", b'#!/bin/sh\nexec busybox hexdump "$@"\n')
+        os.chmod(tools, 0o755)
+        os.chmod(self.path("chown", b"#!/bin/sh\n"), 0o755)
+        for _ in range(2):
+            subprocess.run(["sh", "-e", "-c", script], check=True, env={"PATH": f"{self.tmp}:/bin:/usr/bin"})
+            with open(at) as f:
+                got = f.read()
+            self.assertRegex(got, "^[0-9a-f]{64}$")
+            self.assertEqual(os.stat(at).st_mode & 0o777, 0o600)
+            first = got if _ == 0 else first
+        self.assertEqual(got, first)
+
+    def test_makefile(self):
+        """It builds the TLS variant from a copy of the sources, and installs it."""
+        if black.sanitized() or black.static():
+            self.skipTest("it is built anew whatever the binary: run for the plain one")
+        for f in ("rules.mk", "package.mk"):
+            self.path(f, b"" if f == "package.mk" else read("test/black/openwrt.mk").encode())
+        out = self.path("out")
+        env = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
+        p = subprocess.run(["make", "-s", f"TOPDIR={self.tmp}", f"OUT={out}", "BUILD_VARIANT=tls", "sluice"], env=env,
+                           cwd=ROOT + "/dist/openwrt/sluice", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.assertEqual(p.returncode, 0, p.stdout[-3000:])
+        got = subprocess.run(["find", ".", "-type", "f", "-printf", "%m %P\n"], cwd=out + "/root", capture_output=True,
+                             text=True, check=True).stdout.splitlines()
+        self.assertEqual(sorted(got), ["600 etc/config/sluice", "755 etc/init.d/sluice", "755 etc/uci-defaults/sluice",
+                                       "755 usr/bin/sluice"])
+        version, = re.findall(r"(?m)^VERSION *= *(\S+)", read("Makefile"))
+        self.assertIn(f"\nPKG_VERSION:={version}\n", read("dist/openwrt/sluice/Makefile"))
