@@ -338,3 +338,59 @@ class OpenWrt(black.Case):
                                        "755 usr/bin/sluice"])
         version, = re.findall(r"(?m)^VERSION *= *(\S+)", read("Makefile"))
         self.assertIn(f"\nPKG_VERSION:={version}\n", read("dist/openwrt/sluice/Makefile"))
+
+
+class Buildroot(black.Case):
+    """dist/buildroot against a stand-in for its makefiles; never on the real ones."""
+
+    @skip_unless("kconfig-conf")
+    def test_config(self):
+        text = read("dist/buildroot/Config.in").replace("$BR2_EXTERNAL_SLUICE_PATH", ROOT + "/dist/buildroot")
+        self.path("Config.in", b"config BR2_USE_MMU\n\tdef_bool y\n\nconfig BR2_PACKAGE_BEARSSL\n\tbool\n\n" +
+                  text.encode())
+        for chosen, want in (("BR2_PACKAGE_SLUICE=y\n", ["BEARSSL", "SLUICE", "SLUICE_TLS"]),
+                             ("BR2_PACKAGE_SLUICE=y\n# BR2_PACKAGE_SLUICE_TLS is not set\n", ["SLUICE"]), ("", [])):
+            self.path("defconfig", chosen.encode())
+            p = subprocess.run(["kconfig-conf", "--defconfig=defconfig", "Config.in"], cwd=self.tmp,
+                               env={**os.environ, "CONFIG_": ""}, capture_output=True, text=True)
+            self.assertEqual((p.returncode, p.stderr), (0, ""), p.stdout)
+            with open(self.path(".config")) as f:
+                got = re.findall(r"(?m)^BR2_PACKAGE_(\w+)=y$", f.read())
+            self.assertEqual(sorted(got), want)
+
+    def build(self, init):
+        out = self.path(init)
+        env = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
+        p = subprocess.run(["make", "-s", "-f", black.HERE + "/buildroot.mk", f"ROOT={ROOT}", f"OUT={out}",
+                            f"INIT={init}", "BR2_PACKAGE_SLUICE_TLS=y"], env=env, stdout=subprocess.PIPE,
+                           stderr=subprocess.STDOUT, text=True)
+        self.assertEqual(p.returncode, 0, p.stdout[-3000:])
+        return out + "/target"
+
+    def test_makefile(self):
+        if black.sanitized() or black.static():
+            self.skipTest("it is built anew whatever the binary: run for the plain one")
+        out = self.build("SYSV")
+        got = subprocess.run(["find", ".", "-type", "f", "-printf", "%m %P\n"], cwd=out, capture_output=True,
+                             text=True, check=True).stdout.splitlines()
+        self.assertEqual(sorted(got), ["644 etc/sluice/conf", "755 etc/init.d/S50sluice", "755 usr/bin/sluice"])
+        version, = re.findall(r"(?m)^VERSION *= *(\S+)", read("Makefile"))
+        self.assertIn(f"\nSLUICE_VERSION = {version}\n", read("dist/buildroot/sluice/sluice.mk"))
+        self.assertRegex(read("dist/buildroot/sluice/sluice.mk"), r"(?m)^\tsluice -1 sluice -1 \* - - - \S")
+        self.starts(out)
+
+    def starts(self, out):
+        """As it was installed, on a board, with the secret that its user must bring."""
+        with open(out + "/etc/sluice/conf") as f:
+            conf = f.read()
+        b = Board(self, files={"etc/sluice/conf": conf + "listen 127.0.0.1:0\n"})
+        os.unlink(b.root + "/etc/default/sluice")
+        b.boot()
+        self.assertEqual(b.run("/etc/init.d/S50sluice start"), (0, "Starting sluice: OK\n"))
+        self.assertEqual(b.run("grep -h Uid: /proc/$(pidof sluice)/status")[1].split()[1:], ["900"] * 4)
+        c = Raw(b.address())
+        self.addCleanup(c.close)
+        c.send(request(token=mint()))
+        c.upgraded()
+        b.run("echo hello > /run/sluice/in")
+        self.assertEqual(c.message(), b"hello")

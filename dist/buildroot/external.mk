@@ -1,0 +1,1 @@
+include $(BR2_EXTERNAL_SLUICE_PATH)/sluice/sluice.mk
