@@ -5,7 +5,8 @@ set -eu
 cd "$(dirname "$0")/.."
 
 packages='gcc libc6-dev libbearssl-dev make git clang libclang-rt-14-dev valgrind curl socat chromium mandoc binutils
-	python3 python3-websockets python3-jwt python3-cryptography procps'
+	python3 python3-websockets python3-jwt python3-cryptography procps
+	busybox-static shellcheck systemd dpkg-dev debhelper lintian kconfig-frontends-nox util-linux'
 command -v node >/dev/null || packages="$packages nodejs"
 command -v npm >/dev/null || packages="$packages npm"
 missing=
