@@ -116,7 +116,7 @@ class Units(black.Case):
         os.makedirs(self.path("bin"))
         for f in ("sluice.service", "sluice.socket"):
             self.path(f"etc/systemd/system/{f}", read(f"dist/{f}").encode())
-        for f in ("usr/bin/sluice", "bin/kill"):
+        for f in ("usr/bin/sluice", "bin/sh"):
             os.chmod(self.path(f, b""), 0o755)
         return subprocess.run(["systemd-analyze", f"--root={self.tmp}", "--man=no", *args],
                               capture_output=True, text=True)
