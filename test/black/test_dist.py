@@ -164,7 +164,7 @@ LIFE = r"""
 cd DIR
 export DEBIAN_FRONTEND=noninteractive
 wants=/etc/systemd/system
-dpkg -i old.deb
+dpkg --no-triggers -i old.deb
 [ "$(stat -c '%U %a' /etc/sluice/secret)" = 'root 600' ]
 [ "$(wc -c < /etc/sluice/secret)" = 45 ]
 sluice --version
@@ -177,20 +177,20 @@ sluice check --config /etc/sluice/conf --secret-file /etc/sluice/secret < /dev/n
 cp /etc/sluice/secret /run/secret
 echo '# mine' >> /etc/sluice/conf
 systemctl enable sluice.socket
-dpkg -i new.deb
+dpkg --no-triggers -i new.deb
 dpkg-query -W -f '${Version}' sluice-ws | grep -x VERSION
 cmp /etc/sluice/secret /run/secret
 grep -x '# mine' /etc/sluice/conf
 
 : remove
 mkdir -p /var/lib/private/sluice
-dpkg -r sluice-ws
+dpkg --no-triggers -r sluice-ws
 [ ! -e /usr/bin/sluice ]
 cmp /etc/sluice/secret /run/secret
 grep -x '# mine' /etc/sluice/conf
 
 : purge
-dpkg -P sluice-ws
+dpkg --no-triggers -P sluice-ws
 [ ! -e /etc/sluice ]
 [ ! -e /var/lib/private/sluice ]
 [ -z "$(find $wants -name 'sluice*')" ]
