@@ -21,18 +21,24 @@ exec chroot . /sbin/init
 """
 
 
+def head(path):
+    with open(path, "rb") as f:
+        return f.read(4096)
+
+
 def static_busybox():
     """Debian's busybox-static, since the root has no other libraries than sluice's."""
-    with open(BUSYBOX, "rb") as f:
-        return b"ld-linux" not in f.read(4096)
+    return os.path.exists(BUSYBOX) and b"ld-linux" not in head(BUSYBOX)
 
 
 class Board:
     def __init__(self, case, inittab="", files=None, args="--listen 127.0.0.1:0 --syslog --page"):
         if os.getuid():
             case.skipTest("needs root, for mount namespaces")
-        if not os.path.exists(BUSYBOX) or not static_busybox():
+        if not static_busybox():
             case.skipTest("needs busybox-static")
+        if head(BUSYBOX)[18:20] != head(black.SLUICE)[18:20]:
+            case.skipTest("sluice is for another machine than busybox")
         self.case, self.root, self.proc = case, case.path("board"), None
         for d in ("bin", "dev", "etc/default", "etc/init.d", "etc/sluice", "proc", "root", "run", "sbin",
                   "tmp", "usr/bin", "usr/sbin", "var"):
