@@ -138,7 +138,7 @@ static bool piece_send(struct conns *cs, struct conn *c, const struct piece *pie
 static size_t frame_len(const uint8_t *p)
 {
 	if (p[0] == ':')
-		return (size_t)((const uint8_t *)rawmemchr(p, '\n') - p) + 2;
+		return (size_t)(strchr((const char *)p, '\n') - (const char *)p) + 2;
 	return p[1] < 126 ? 2u + p[1] : 4u + (size_t)(p[2] << 8 | p[3]);
 }
 
