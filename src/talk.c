@@ -311,10 +311,10 @@ static void control_frame(struct conns *cs, struct conn *c, const struct ws_head
 
 	if (h->op == WS_PING && c->state != CONN_CLOSING) {
 		ws_head_write(pong, WS_PONG, h->len);
-		memcpy(pong + 2, payload, h->len);
-		conn_control(cs, c, pong, 2 + h->len);
+		memcpy(pong + 2, payload, (size_t)h->len);
+		conn_control(cs, c, pong, 2 + (size_t)h->len);
 	} else if (h->op == WS_CLOSE) {
-		why = ws_close_read(&code, payload, h->len);
+		why = ws_close_read(&code, payload, (size_t)h->len);
 		conns_flush(cs);
 		if (why != WHY_OK)
 			protocol_error(cs, c, why);
@@ -345,7 +345,7 @@ static size_t frame(struct conns *cs, struct conn *c, uint8_t *p, size_t n)
 	const size_t here = n - used < h.len ? n - used : (size_t)h.len;
 
 	if (!data) {
-		ws_mask(p + used, h.len, h.mask);
+		ws_mask(p + used, (size_t)h.len, h.mask);
 		control_frame(cs, c, &h, p + used);
 		return used + here;
 	}
