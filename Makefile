@@ -169,7 +169,7 @@ clean:
 	rm -rf build sluice
 
 include dist/dist.mk
-
+include static.mk
 
 .PHONY: FORCE all bearssl check warnings demo fuzz bench size install clean
 .SECONDARY:

@@ -1,0 +1,25 @@
+# make static ARCH=A  builds build/static/A/sluice, one file that needs nothing where it runs:
+#                     position-independent, linked with musl and BearSSL, stripped
+# make release        builds all of them into build/release, with SHA256SUMS
+
+ARCHES  = x86_64 aarch64 armhf armel mipsel mips
+TRIPLET_x86_64  = x86_64-linux-gnu
+TRIPLET_aarch64 = aarch64-linux-gnu
+TRIPLET_armhf   = arm-linux-gnueabihf
+TRIPLET_armel   = arm-linux-gnueabi
+TRIPLET_mipsel  = mipsel-linux-gnu
+TRIPLET_mips    = mips-linux-gnu
+
+# A make of its own, whose compiler keeps to the sysroot; STATIC_GOAL may also be a unit test.
+STATIC      = static/$(ARCH)$(if $(filter 0,$(TLS)),-notls)
+STATIC_GOAL = sluice
+static:
+	@sh dist/sysroot.sh '$(ARCH)'
+	@+$(MAKE) -s STATIC_MAKE=1 \
+	CC='$(TRIPLET_$(ARCH))-gcc -specs=$(CURDIR)/build/sysroot/$(ARCH)/specs' CPPFLAGS= CFLAGS=-Os LDFLAGS= LDLIBS= \
+	$(STATIC_GOAL:%=build/$(STATIC)/%)
+
+ifdef STATIC_MAKE
+$(eval $(call kind,$(STATIC),$(BUILT) $(CFLAGS),$(LINK) -s))
+endif
+.PHONY: static
