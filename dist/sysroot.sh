@@ -11,8 +11,7 @@ unset MAKEFLAGS MAKEOVERRIDES ARCH CC CPPFLAGS CFLAGS LDFLAGS LDLIBS	# they are 
 arch=$1 flags='' link=''
 case $arch in
 x86_64)  deb=amd64 triplet=x86_64-linux-gnu ;;
-# Pages of 64 KiB would cost as much padding; some Cortex-A53 need the linker's help.
-aarch64) deb=arm64 triplet=aarch64-linux-gnu link='-z max-page-size=4096 --fix-cortex-a53-843419' ;;
+aarch64) deb=arm64 triplet=aarch64-linux-gnu ;;
 armhf)   deb=armhf triplet=arm-linux-gnueabihf ;;
 armel)   deb=armel triplet=arm-linux-gnueabi ;;
 # Routers have no floating point unit; Debian's compilers think that they do.
@@ -67,8 +66,10 @@ if ! [ -e "$sources/done" ]; then
 fi
 
 # How to compile and link: by gcc's own rules, but for where things are, and with nothing to
-# load at the start. -static-pie by itself would want gcc's paths, and an interpreter.
+# load at the start. -static-pie by itself would want gcc's paths, and an interpreter. Names
+# that nobody will look up cost 15 KB on mips.
 mkdir -p "$root" "$lib"
+echo '{ local: *; };' > "$root/hidden"
 headers="-nostdinc -isystem $root/include -isystem include%s -idirafter $root/kernel"
 cat > "$root/specs.new" <<END
 %rename cpp_options old_cpp_options
@@ -82,7 +83,7 @@ $headers %(old_cpp_options)
 $flags $headers %(old_cc1)
 
 *link:
--L$lib %(old_link) -static -pie --no-dynamic-linker -z text $link
+-L$lib %(old_link) -static -pie --no-dynamic-linker -z text --version-script=$root/hidden $link
 
 *startfile:
 $lib/rcrt1.o $lib/crti.o
@@ -100,6 +101,8 @@ if [ "$lib/libbearssl.a" -nt dist/sysroot.sh ]; then
 fi
 
 echo "make static: building musl and BearSSL for $arch"
+small="-Os -fPIE -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables -fno-unwind-tables
+	-fstack-protector-strong"
 quiet() { "$@" > "$root/log" 2>&1 || { tail -n 20 "$root/log" >&2; exit 1; }; }
 rm -rf "$root/include" "$lib" "$root/kernel" "$root/build"
 mkdir -p "$lib" "$root/kernel" "$root/build/musl" "$root/build/bearssl"
@@ -108,11 +111,28 @@ ln -s $kernel/linux $kernel/asm-generic $asm "$root/kernel"
 (cd "$root/build/musl" && quiet "$sources"/musl-*/configure --target=$triplet --prefix="$root" \
 	--disable-shared --disable-wrapper CC="$triplet-gcc $flags" CROSS_COMPILE=$triplet- &&
 	quiet make -j"$(nproc)" install-libs install-headers)
+# musl's assert is a printf, floating point and all, of 8 KB.
+cat > "$root/build/assert.c" <<'END'
+#include <assert.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+void __assert_fail(const char *what, const char *file, int line, const char *function)
+{
+	const char *part[] = { file, ": ", function, ": assertion failed: ", what, "\n" };
+	(void)line;
+	for (int i = 0; i < 6; i++)
+		(void)!write(2, part[i], strlen(part[i]));
+	raise(SIGABRT);
+	__builtin_trap();
+}
+END
+(cd "$root/build" && $triplet-gcc -specs="$root/specs" $small -c -o assert.lo assert.c &&
+	$triplet-ar rD "$lib/libc.a" assert.lo)
 # shellcheck disable=SC2046
 (cd "$root/build/bearssl" && quiet sh -c 'find "$1"/src -name "*.c" | sort |
-	xargs -P "$(nproc)" -n 30 $2 -Os -fPIE -ffunction-sections -fdata-sections \
-	-fno-asynchronous-unwind-tables -fstack-protector-strong -I "$1/src" -I "$1/inc" -c &&
+	xargs -P "$(nproc)" -n 30 $2 -I "$1/src" -I "$1/inc" -c &&
 	$3-ar Drcs "$4/libbearssl.a" *.o' sh "$(echo "$sources"/bearssl-*)" \
-	"$triplet-gcc -specs=$root/specs" $triplet "$lib")
+	"$triplet-gcc -specs=$root/specs $small" $triplet "$lib")
 cp "$sources"/bearssl-*/inc/* "$root/include"
 rm -r "$root/build"
