@@ -1,6 +1,7 @@
 # make static ARCH=A  builds build/static/A/sluice, one file that needs nothing where it runs:
 #                     position-independent, linked with musl and BearSSL, stripped
-# make release        builds all of them into build/release, with SHA256SUMS
+# make release        builds all of them anew into build/release, with SHA256SUMS
+# make check-qemu ARCH=A  runs the black-box suite against it, under qemu-user
 
 ARCHES  = x86_64 aarch64 armhf armel mipsel mips
 TRIPLET_x86_64  = x86_64-linux-gnu
@@ -26,4 +27,15 @@ STATIC_LINK = $(LINK) -Wl,-z,norelro -s
 $(eval $(call kind,$(STATIC),$(BUILT) -fno-unwind-tables $(CFLAGS),$(STATIC_LINK)))
 $(ROOMS:%=build/$(STATIC)/%.o): build/sysroot/$(ARCH)/lib/libbearssl.a static.mk
 endif
-.PHONY: static
+
+release:
+	rm -rf build/static build/release
+	@mkdir -p build/release
+	@for a in $(ARCHES); do $(MAKE) -s static ARCH=$$a && \
+	cp build/static/$$a/sluice build/release/sluice-$(VERSION)-$$a || exit 1; done
+	cd build/release && sha256sum * > SHA256SUMS
+
+check-qemu: static
+	@sh test/qemu.sh $(ARCH)
+
+.PHONY: static release check-qemu

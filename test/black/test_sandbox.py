@@ -39,6 +39,7 @@ class Base(black.Case):
 
 class Sandbox(Base):
     def test_status(self):
+        black.not_emulated("there is no filter")
         s = self.server()
         got = self.status(s)
         self.assertEqual(got["NoNewPrivs"], "1")
@@ -57,6 +58,7 @@ class Sandbox(Base):
         self.assertEqual([r["level"] for r in self.without(s, "")], ["info"])
 
     def test_off(self):
+        black.not_emulated("there is no filter")
         s = self.server("--no-sandbox")
         got = self.status(s)
         self.assertEqual((got["NoNewPrivs"], got["Seccomp"]), ("1", "0"))
@@ -144,12 +146,14 @@ class Secrets(Base):
             self.assertFalse(self.holds(s, secret[:16]))
 
     def test_environment(self):
+        black.not_emulated("/proc shows its environment")
         s = self.server()
         with open(f"/proc/{s.pid}/environ", "rb") as f:
             self.assertNotIn(SECRET[:16], f.read())
 
     def test_locked(self):
         """The keyring's pages are not swapped out and not dumped."""
+        black.not_emulated("nothing is locked")
         self.need_root()
         s = self.server()
         self.assertGreaterEqual(int(self.status(s)["VmLck"].split()[0]), 128)

@@ -428,6 +428,28 @@ class Times(black.Case):
         s = self.at("--token-use", "many")
         self.ask(s, iat=T - 1000)
 
+    def test_after_2038(self):
+        """Times that 32 bits do not hold, in tokens, the log, the file of used tokens."""
+        for T in ((1 << 31) + 100, (1 << 32) + 100):
+            with self.subTest(T):
+                self.T, args = T, ("--used-tokens-file", self.path(f"used{T}"))
+                s = self.at(*args)
+                self.assertEqual(s.log(event="listening")[0]["ts"], time.strftime("%FT%T.000Z", time.gmtime(T)))
+                t = self.ask(s)
+                self.refused(s, "token_used", token=t)
+                self.ask(s, "token_expired", exp=T)
+                self.ask(s, "token_not_yet_valid", nbf=T + 1)
+                self.ask(s, "ttl_too_long", exp=T + 3601)
+                self.ask(s, exp=T - (1 << 31) + 60, reason="token_expired")
+                s.kill9()
+                s = self.at(*args)
+                self.refused(s, "token_used", token=t)
+                self.ask(s)
+                p = black.run("token", env={"SLUICE_SECRET": SECRET.decode(), "FAKE_CLOCK": self.clock.path,
+                                            "LD_PRELOAD": self.clock.lib,
+                                            "ASAN_OPTIONS": "exitcode=99:verify_asan_link_order=0"})
+                self.assertEqual(s.get(token=p.out.strip()).status, 101, p)
+
     def test_clock_unset(self):
         s = self.at(start=1000000)
         self.assertTrue(s.log(event="listening")[0]["ts"].startswith("1970-01-12T13:46:40.000"))
