@@ -163,8 +163,8 @@ class Slow(Clients):
             until(lambda: len(got) == n or s.log(event="slow"), "what was sent")
             self.assertLess(n, 50000, "it never falls behind")
         self.assertEqual(s.wait_log(event="slow")["client"], "%s:%d" % c.sock.getsockname())
-        c.close()
-        self.assertEqual(s.wait_log(event="close")["reason"], "too_slow")
+        c.close()                            # with much unread: a reset, which may be seen first
+        self.assertIn(s.wait_log(event="close")["reason"], ("too_slow", "peer_gone"))
         self.assertEqual(s.post("/a", b"others go on", token=grant(pub=["/a"])).status, 204)
         t.join(black.WAIT)
         self.assertFalse(t.is_alive())
