@@ -587,7 +587,8 @@ static void step(enum slow slow, uint32_t most)
 static void random_run(uint32_t bytes, uint32_t readers_, uint32_t pinned, uint32_t names,
     bool collide, enum slow slow, uint32_t most, unsigned steps)
 {
-	begin(bytes, readers_, pinned, names, collide, below(2) ? 0 : readers_ + pinned + below(4) + 1);
+	/* The least is one for the batch and one for a new name, beside what is read or pinned. */
+	begin(bytes, readers_, pinned, names, collide, below(2) ? 0 : readers_ + pinned + below(4) + 2);
 	if (most == 0)
 		most = h.ring.size;
 	for (unsigned i = 0; i < steps && ok; i++) {
