@@ -1,6 +1,7 @@
 # make static ARCH=A  builds build/static/A/sluice, one file that needs nothing where it runs:
 #                     position-independent, linked with musl and BearSSL, stripped
 # make release        builds all of them anew into build/release, with SHA256SUMS
+# make check-static ARCH=A  looks at it, and runs the unit tests
 # make check-qemu ARCH=A  runs the black-box suite against it, under qemu-user
 
 ARCHES  = x86_64 aarch64 armhf armel mipsel mips
@@ -35,7 +36,10 @@ release:
 	cp build/static/$$a/sluice build/release/sluice-$(VERSION)-$$a || exit 1; done
 	cd build/release && sha256sum * > SHA256SUMS
 
+check-static:
+	@sh test/static.sh $(ARCH)
+
 check-qemu: static
 	@sh test/qemu.sh $(ARCH)
 
-.PHONY: static release check-qemu
+.PHONY: static release check-static check-qemu
