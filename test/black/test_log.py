@@ -128,6 +128,7 @@ class Syslog(black.Case):
         f = self.path("secret", black.SECRET)
         s = self.start("--secret-file", f, env={"SLUICE_SECRET": ""})
         os.unlink(f)
+        self.record(sock, s, event="listening")   # until then a SIGHUP ends it
         s.kill(signal.SIGHUP)
         self.assertEqual(self.record(sock, s, event="reload")[0], 3 * 8 + 3)
         self.end(s)
