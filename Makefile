@@ -4,8 +4,9 @@
 # make check    installs what the tests need (it says what) and runs them
 # make fuzz     runs each fuzz target for FUZZ_SECONDS (600) seconds
 # make bench    measures it beside the least that a server can do; PEERS=1: and beside others
-# make size     prints the size of the binary and its memory at rest
+# make size     prints the size of the binary, and of the static ones, and its memory at rest
 # make deb      builds a Debian package in build/
+# make static, release, check-static, check-qemu  are in static.mk
 # make install  puts sluice and its manual page under DESTDIR and PREFIX
 
 PREFIX   = /usr/local

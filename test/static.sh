@@ -57,6 +57,12 @@ owned() {
 		{ echo "$arch has $now bytes, dist/sizes says $was: own up to it there"; return 1; }
 }
 
+# KiB resident with defaults, and with little.
+small_at_rest() {
+	"$make" -s size | awk '/^static/ { on = 1 } on && /^at rest/ { n++; if ($3 >= (/--buffer/ ? 512 : 1024)) bad = 1 }
+		END { exit bad || n != 2 }'
+}
+
 unit() {
 	"$run" "build/static/$arch/$1" > "$dir/log" 2>&1 || { tail "$dir/log"; return 1; }
 }
@@ -73,6 +79,7 @@ for arch; do
 	check "one file that asks for nothing" alone "build/static/$arch/sluice"
 	case $arch in mips*) check "no floating point" no_floats ;; esac
 	check "no larger than dist/sizes says" owned
+	[ "$arch" != "$(uname -m)" ] || check "small at rest" small_at_rest
 	check "the same bytes from another directory" same_elsewhere
 	if command -v "$run" >/dev/null; then
 		for u in $units; do
