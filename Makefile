@@ -2,6 +2,7 @@
 #               TLS=0: without BearSSL, and so without TLS and all tokens but those of HS256
 # make demo     builds it, streams this machine's load and prints a URL to open
 # make check    installs what the tests need (it says what) and runs them
+# make check-board  boots it on an emulated ARM board, where qemu-system-arm is
 # make fuzz     runs each fuzz target for FUZZ_SECONDS (600) seconds
 # make bench    measures it beside the least that a server can do; PEERS=1: and beside others
 # make size     prints the size of the binary, and of the static ones, and its memory at rest
@@ -111,7 +112,9 @@ endef
 
 $(eval $(call kind,plain,$(BUILT) $(CFLAGS),$(LINK),$(ROOMS),$(BEARSSL)))
 $(eval $(call kind,asan,$(SAN),,$(ROOMS),$(BEARSSL)))
-$(eval $(call kind,notls,-USLUICE_TLS -DSLUICE_TLS=0 $(BUILT) $(CFLAGS),$(LINK),$(filter-out cert pk tls,$(ROOMS)),))
+NOTLS       = -USLUICE_TLS -DSLUICE_TLS=0
+NOTLS_ROOMS = $(filter-out cert pk tls,$(ROOMS))
+$(eval $(call kind,notls,$(NOTLS) $(BUILT) $(CFLAGS),$(LINK),$(NOTLS_ROOMS),))
 
 bearssl:
 	$(if $(shell echo '#include <bearssl.h>' | $(CC) $(CPPFLAGS) -E - >/dev/null 2>&1 && echo there),, \
@@ -143,6 +146,9 @@ build/bench/%: bench/%.c bench/line.h build/plain/sluice
 check:
 	@sh test/run.sh
 
+check-board:
+	@/usr/bin/python3 test/board/boot.py
+
 warnings: build/page.c
 	@for f in $(ROOMS:%=src/%.c) test/*.c test/fuzz/*.c $(BENCHES:%=bench/%.c); do \
 	[ $$f != src/page.c ] || f=build/page.c; \
@@ -172,5 +178,5 @@ clean:
 include dist/dist.mk
 include static.mk
 
-.PHONY: FORCE all bearssl check warnings demo fuzz bench size install clean
+.PHONY: FORCE all bearssl check check-board warnings demo fuzz bench size install clean
 .SECONDARY:

@@ -25,7 +25,12 @@ ifdef STATIC_MAKE
 # What relro would protect is not read-only in time: musl leaves that to a loader. It costs
 # up to 64 KB of padding.
 STATIC_LINK = $(LINK) -Wl,-z,norelro -s
-$(eval $(call kind,$(STATIC),$(BUILT) -fno-unwind-tables $(CFLAGS),$(STATIC_LINK)))
+STATIC_FLAGS = $(BUILT) -fno-unwind-tables $(CFLAGS)
+ifeq ($(TLS),0)
+$(eval $(call kind,$(STATIC),$(NOTLS) $(STATIC_FLAGS),$(STATIC_LINK),$(NOTLS_ROOMS),))
+else
+$(eval $(call kind,$(STATIC),$(STATIC_FLAGS),$(STATIC_LINK),$(ROOMS),$(BEARSSL)))
+endif
 $(ROOMS:%=build/$(STATIC)/%.o): build/sysroot/$(ARCH)/lib/libbearssl.a static.mk
 endif
 
