@@ -75,6 +75,7 @@ for kind in plain asan; do
 	suite "$kind page" sh test/page.sh build/$kind/sluice
 done
 suite "black box without TLS" env SLUICE=build/notls/sluice /usr/bin/python3 test/black/run.py test_ws test_conn
+suite "board" "$make" -s check-board
 
 echo "$passed passed, $failed failed"
 [ $failed = 0 ]
