@@ -415,7 +415,11 @@ static void init_notify(struct server *s)
 static void start(struct server *s)
 {
 	const struct options *o = &s->option;
+	sigset_t hangup;
 
+	sigemptyset(&hangup);
+	sigaddset(&hangup, SIGHUP);
+	sigprocmask(SIG_BLOCK, &hangup, NULL);	/* a reload may be asked for before there is a loop */
 	wait_for_random();
 	s->epfd = epoll_create1(EPOLL_CLOEXEC);
 	if (s->epfd < 0)
