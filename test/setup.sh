@@ -7,7 +7,8 @@ cd "$(dirname "$0")/.."
 packages='gcc libc6-dev libbearssl-dev make git clang libclang-rt-14-dev valgrind curl socat chromium mandoc binutils
 	python3 python3-websockets python3-jwt python3-cryptography procps
 	busybox-static shellcheck systemd dpkg-dev debhelper lintian kconfig-frontends-nox util-linux
-	qemu-system-arm gcc-arm-linux-gnueabihf'
+	qemu-system-arm gcc-arm-linux-gnueabihf
+	openssl libnss3-tools testssl.sh sslscan'
 command -v node >/dev/null || packages="$packages nodejs"
 command -v npm >/dev/null || packages="$packages npm"
 missing=
