@@ -71,7 +71,7 @@ def main():
     tests = [t.id() for t in flat(unittest.defaultTestLoader.discover(HERE, top_level_dir=HERE))]
     tests = [t for t in tests if not args.word or any(w in t for w in args.word)]
     # Those that mostly wait, or are long, begin first.
-    long = ("Debian", "fanout", "process", "used_file")
+    long = ("Debian", "tls_scan", "tls_streams", "fanout", "process", "used_file")
     tests.sort(key=lambda t: min((i for i, w in enumerate(long) if w in t), default=9))
     count, seen, begin = {"passed": 0, "failed": 0, "skipped": 0}, set(), time.monotonic()
     with multiprocessing.Pool(args.j, maxtasksperchild=20) as pool:
