@@ -61,6 +61,7 @@ BELOW_key    = key der pk grants json $(BELOW_sha256) subject utf8
 BELOW_keyfile = keyfile b64 text $(BELOW_key)
 BELOW_jwt    = jwt key der pk grants $(BELOW_sha256) json b64 subject utf8 why
 BELOW_proxy  = proxy $(BELOW_http)
+BELOW_der    = der
 BELOW_sandbox = sandbox file $(BELOW_log)
 BELOW_notify = notify $(BELOW_log)
 BELOW_log    = log devlog text
