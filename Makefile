@@ -62,6 +62,7 @@ BELOW_keyfile = keyfile b64 text $(BELOW_key)
 BELOW_jwt    = jwt key der pk grants $(BELOW_sha256) json b64 subject utf8 why
 BELOW_proxy  = proxy $(BELOW_http)
 BELOW_der    = der
+BELOW_tls    = cert der secret file $(BELOW_log)
 BELOW_sandbox = sandbox file $(BELOW_log)
 BELOW_notify = notify $(BELOW_log)
 BELOW_log    = log devlog text
@@ -74,7 +75,8 @@ BELOW_head   = $(BELOW_http)
 BELOW_conn   = conn send request talk body form v1 hub ring wheel log devlog metrics net file proxy cert tls secret $(BELOW_admit)
 LINK_conn    = $(patsubst %,-Wl$(comma)--wrap=hub_%,replay subscribe unsubscribe end skip)
 FUZZERS = $(patsubst test/fuzz/%_fuzz.c,%,$(wildcard test/fuzz/*_fuzz.c))
-FUZZ_HEADERS = $(wildcard test/fuzz/*.h)
+TEST_HEADERS = $(wildcard test/*.h)
+FUZZ_HEADERS = $(wildcard test/fuzz/*.h) $(TEST_HEADERS)
 FUZZ_SECONDS ?= 600
 
 # verify measures OpenSSL beside sluice, where libssl-dev is.
@@ -98,7 +100,7 @@ build/$(1)/page.o: build/page.c Makefile | build/$(1)
 	$(CC) $(HOUSE) $(CPPFLAGS) $(2) -c -o $$@ $$<
 build/$(1)/sluice: $(4:%=build/$(1)/%.o)
 	$(CC) $(2) $(LDFLAGS) $(3) -o $$@ $(4:%=build/$(1)/%.o) $(5) $(LDLIBS)
-build/$(1)/%_test: test/%_test.c test/check.h $(4:%=build/$(1)/%.o)
+build/$(1)/%_test: test/%_test.c $(TEST_HEADERS) $(4:%=build/$(1)/%.o)
 	$(CC) $(HOUSE) -Itest $(2) $(3) -o $$@ $$< $$(BELOW_$$*:%=build/$(1)/%.o) $(5)
 build/$(1)/verify: test/verify.c test/check.h $(4:%=build/$(1)/%.o)
 	$(CC) $(HOUSE) -Itest $(2) $(3) -o $$@ $$< $(BELOW_jwt:%=build/$(1)/%.o) build/$(1)/keyfile.o \

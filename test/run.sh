@@ -40,7 +40,7 @@ one() {
 	"$@" && echo "one: 1 passed, 0 failed"
 }
 
-unit="sha256_hw sha256 sha256_portable sha1 b64 utf8 json used subject grants wheel cut ring hub subs ws http body form v1 key der keyfile jwt admit proxy sandbox notify"
+unit="sha256_hw sha256 sha256_portable sha1 b64 utf8 json used subject grants wheel cut ring hub subs ws http body form v1 key der keyfile jwt tls admit proxy sandbox notify"
 fuzz=$(ls test/fuzz/*_fuzz.c | sed 's|.*/||; s|_fuzz.c||')
 jobs=-j$(nproc)
 
