@@ -655,6 +655,30 @@ static void shut_by_peer(void)
 	}
 }
 
+/* The end of the handshake, all of the data and the end of it in one call. */
+static void all_at_once(void)
+{
+	br_ssl_session_parameters old;
+
+	link_open(&A, NULL, 2, SIZE_MAX);
+	br_ssl_engine_get_session_parameters(&A.c.cc.eng, &old);
+	link_close(&A);
+	link_sockets(&A);
+	client_hello(&A.c, &old);
+	client_write(&A, SIZE_MAX);
+	server_recv(&A, CAP);
+	client_read(&A, SIZE_MAX);
+	client_write(&A, SIZE_MAX);
+	CHECK(client_open(&A.c) && tls_shaking(A.id));
+	client_says(&A, 0, 100);
+	client_write(&A, SIZE_MAX);
+	br_ssl_engine_close(&A.c.cc.eng);
+	client_write(&A, SIZE_MAX);
+	CHECK(server_recv(&A, CAP) == 100 && tls_again(A.id) && !tls_shaking(A.id));
+	CHECK(server_recv(&A, CAP) == 0);
+	link_close(&A);
+}
+
 /* An end of the stream with no close_notify before it, anywhere. */
 static void fin_by_peer(void)
 {
@@ -1159,6 +1183,6 @@ static void set_up(void)
 CHECK_MAIN(tls, set_up(); RUN(handshakes) RUN(byte_by_byte) RUN(every_cut) RUN(caps) RUN(partial_writes)
     RUN(records) RUN(short_records) RUN(operations) RUN(sessions_kept) RUN(worked_asked_late)
     RUN(finished_by_flush) RUN(shut_by_us) RUN(shut_with_unread) RUN(shut_behind_data) RUN(shut_by_peer)
-    RUN(fin_by_peer) RUN(reset_by_peer) RUN(shut_while_shaking) RUN(closed_by_us) RUN(tampered) RUN(replayed)
+    RUN(all_at_once) RUN(fin_by_peer) RUN(reset_by_peer) RUN(shut_while_shaking) RUN(closed_by_us) RUN(tampered) RUN(replayed)
     RUN(refused) RUN(disagreed) RUN(no_random) RUN(floods) RUN(early_flood) RUN(small_records)
     RUN(renegotiation) RUN(states) RUN(pairs) RUN(wiped) RUN(loads) RUN(bad_loads) RUN(load_within_flight))
