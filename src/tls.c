@@ -343,6 +343,15 @@ static void to_kernel(struct tls *t, int fd)
 	ct_wipe(info, sizeof info);
 }
 
+/* The handshake is finished by what the peer has said last, or by what was said to it. */
+static void finish(struct tls *t, int fd)
+{
+	if (t->open || t->sc.eng.application_data != 1)
+		return;
+	t->open = true;
+	to_kernel(t, fd);
+}
+
 /* Some of what records have brought. */
 static size_t take(br_ssl_engine_context *e, void *p, size_t n)
 {
@@ -373,10 +382,7 @@ static ssize_t fill(struct tls *t, int fd)
 	if (r > 0) {
 		br_ssl_engine_recvrec_ack(e, (size_t)r);
 		flush(t, fd);
-	}
-	if (!t->open && e->application_data == 1) {
-		t->open = true;
-		to_kernel(t, fd);
+		finish(t, fd);
 	}
 	return r;
 }
@@ -448,6 +454,7 @@ bool tls_flush(uint16_t id, int fd)
 	struct tls *t = of(id);
 	const bool done = !t->pair || flush(t, fd);
 
+	finish(t, fd);
 	pair_give(t);
 	if (done && t->shut)
 		shutdown(fd, SHUT_WR);
