@@ -13,7 +13,11 @@
 #include "loop.h"
 #include "secret.h"
 
-#define STEPS_MAX 32		/* reads for one connection's records before others have their turn */
+#define STEPS_MAX 32		/* reads for one connection's records before others have their turn, */
+#define READ_MAX 16384u		/* and bytes of them */
+#define SHAKE_MAX 16384u	/* bytes of a client's handshake: of a browser's some 2 KB, of others less */
+#define SHAKE_FREE 512u		/* of them: more in one turn is work, since BearSSL takes them one by one */
+#define NOTICE_MAX 64u		/* then, a record without data: an alert has 18 or 26 bytes */
 #define SESSION_BYTES 100u	/* of br_ssl_session_cache_lru, for each session */
 #define IN_BYTES (5 + 16384 + 325)	/* a record of a peer that ignores what we can take */
 #define OUT_BYTES (4096 + 85)	/* longer records would save little, and each waits for its end */
@@ -25,7 +29,8 @@
 #define SET_RECORD_TYPE 1
 enum kernel_cipher { GCM_128 = 51, GCM_256 = 52, CHACHA = 54 };
 
-#define ALERT 21		/* RFC 5246 6.2.1; of it, 7.2: */
+#define DATA 23			/* RFC 5246 6.2.1 */
+#define ALERT 21		/* the same; of it, 7.2: */
 #define CLOSE_NOTIFY 0
 #define NO_RENEGOTIATION 100
 
@@ -33,6 +38,7 @@ struct tls {
 	br_ssl_server_context sc;
 	uint16_t pair;			/* plus 1; 0: it has none */
 	uint16_t next;			/* free list: plus 1 */
+	uint16_t shaken;		/* bytes that its handshake has brought */
 	bool     open;			/* the handshake is finished */
 	bool     again;			/* see tls_again */
 	bool     shut;			/* nothing more is sent */
@@ -248,6 +254,13 @@ static bool closed(const struct tls *t)
 	return br_ssl_engine_current_state(&t->sc.eng) == BR_SSL_CLOSED;
 }
 
+/* As BearSSL's own, which is not for others; it knows a failed engine by this. */
+static void fail(br_ssl_engine_context *e, int error)
+{
+	e->iomode = 0;
+	e->err = error;
+}
+
 /* A warning, as a record that the kernel makes. */
 static ssize_t kernel_alert(int fd, uint8_t what)
 {
@@ -380,29 +393,36 @@ static ssize_t fill(struct tls *t, int fd)
 	const ssize_t r = recv(fd, p, n, 0);
 
 	if (r > 0) {
+		if (!t->open && (t->shaken = (uint16_t)(t->shaken + r)) > SHAKE_MAX)
+			fail(e, BR_ERR_TOO_LARGE);
 		br_ssl_engine_recvrec_ack(e, (size_t)r);
+		if (t->open && e->record_type_in != DATA && e->ixc > NOTICE_MAX)
+			fail(e, BR_ERR_UNEXPECTED);
 		flush(t, fd);
 		finish(t, fd);
 	}
 	return r;
 }
 
-/* One public-key operation is enough for a turn: the next may take as long. */
+/* One public-key operation is enough for a turn: the next may take as long. And so is what a record has
+ * brought of which some was left, or who sends without end would have all turns. */
 ssize_t tls_recv(uint16_t id, int fd, void *p, size_t n)
 {
 	struct tls *t = of(id);
-	const bool before = worked;
-	size_t got = 0, k;
+	const bool before = worked, left = tls_more(id);
+	const uint16_t shaken = t->shaken;
+	size_t got = 0, in = 0, k;
 	ssize_t r = 1;
 
 	pair_take(t);
 	worked = t->again = false;
 	for (int i = 0; got < n && r > 0 && !t->again; i++) {
 		got += k = take(&t->sc.eng, (uint8_t *)p + got, n - got);
-		t->again = k == 0 && (worked || i >= STEPS_MAX);
-		if (k == 0 && !t->again)
-			r = fill(t, fd);
+		t->again = k == 0 && (worked || left || in >= READ_MAX || i >= STEPS_MAX);
+		if (k == 0 && !t->again && (r = fill(t, fd)) > 0)
+			in += (size_t)r;
 	}
+	worked |= t->shaken - shaken > (int)SHAKE_FREE;
 	const int e = r > 0 ? EAGAIN : errno;
 
 	flush(t, fd);

@@ -1,0 +1,71 @@
+"""What one TLS client may take of a turn of the loop."""
+import array, fcntl, os, signal, ssl, subprocess, termios
+import black
+from black import TEXT, Raw, frame, grant, request, until
+
+
+def waits(sock):
+    """Bytes that the peer's socket has not taken."""
+    n = array.array("i", [0])
+    fcntl.ioctl(sock, termios.TIOCOUTQ, n)
+    return n[0]
+
+
+class Turns(black.Case):
+    def setUp(self):
+        super().setUp()
+        self.cert, self.key = (os.path.join(self.tmp, f) for f in ("cert.pem", "key.pem"))
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+                        "-nodes", "-days", "2", "-subj", "/CN=localhost", "-keyout", self.key,
+                        "-out", self.cert], check=True, capture_output=True)
+
+    def tls_server(self, *args, **kw):
+        s = self.server("--cert", self.cert, "--key", self.key, *args, listen=("tls:127.0.0.1:0",), **kw)
+        s.tls_addr = s.where()
+        return s
+
+    def wire(self, s, rcvbuf=0):
+        raw = Raw(s.tls_addr, rcvbuf)
+        black.socks.append(raw)
+        c = ssl.create_default_context(cafile=self.cert)
+        c.check_hostname = False
+        raw.sock = c.wrap_socket(raw.sock)
+        return raw
+
+    def test_who_sends_without_end(self):
+        """Records that no read of ours ends with: others' messages come in between."""
+        s = self.tls_server("--token-use", "many", "--buffer", "8M")
+        token = grant(all=["/"])
+        reader, flood, other = self.wire(s), self.wire(s), self.wire(s)
+        for c in reader, flood, other:
+            c.send(request(token=token))
+            c.upgraded()
+        s.kill(signal.SIGSTOP)
+        self.addCleanup(s.kill, signal.SIGCONT)
+        n = 60                               # what a socket takes for one that does not read
+        data = frame(TEXT, b"a" * 1000, mask=flood.mask) * n
+        for i in range(0, len(data), 16383):
+            flood.send(data[i:i + 16383])
+        until(lambda: waits(flood.sock) == 0, "all of it in the server's socket")
+        other.send_frame(TEXT, b"b")
+        s.kill(signal.SIGCONT)
+        got = reader.messages(n + 1)
+        self.assertLess(got.index(b"b"), n // 2)
+        for c in flood, other:
+            c.close()
+
+    def refused(self, s, record):
+        c = Raw(s.tls_addr)
+        black.socks.append(c)
+        try:
+            while True:
+                c.send(record)
+        except OSError:
+            pass
+        self.assertEqual(s.wait_log(event="reject")["reason"], "tls_failed")
+
+    def test_hello_requests_before_the_hello(self):
+        self.refused(self.tls_server(), b"\x16\3\3\x40\0" + bytes(16384))
+
+    def test_warnings_before_the_hello(self):
+        self.refused(self.tls_server(), b"\x15\3\3\x40\0" + b"\1\5" * 8192)
