@@ -292,10 +292,13 @@ static bool flush(struct tls *t, int fd)
 		else if (kernel_alert(fd, e->application_data == 1 ? NO_RENEGOTIATION : CLOSE_NOTIFY) > 0)
 			r = (ssize_t)n;
 		else
+			r = -1;
+		if (r > 0)
+			br_ssl_engine_sendrec_ack(e, (size_t)r);
+		else if (errno == EAGAIN || errno == ENOBUFS || errno == ENOMEM)
 			return false;
-		if (r <= 0)
-			return false;		/* if it is broken, tls_recv tells */
-		br_ssl_engine_sendrec_ack(e, (size_t)r);
+		else
+			fail(e, BR_ERR_OK);	/* the peer is gone: nothing will ever wait for it */
 	}
 	return true;
 }
@@ -391,6 +394,7 @@ static ssize_t fill(struct tls *t, int fd)
 	if (!p)
 		return -1;			/* what is to be sent is in the way */
 	const ssize_t r = recv(fd, p, n, 0);
+	const int error = errno;
 
 	if (r > 0) {
 		if (!t->open && (t->shaken = (uint16_t)(t->shaken + r)) > SHAKE_MAX)
@@ -401,6 +405,7 @@ static ssize_t fill(struct tls *t, int fd)
 		flush(t, fd);
 		finish(t, fd);
 	}
+	errno = error;
 	return r;
 }
 
@@ -464,9 +469,11 @@ ssize_t tls_send(uint16_t id, int fd, const void *p, size_t n, bool more)
 	if (!more)
 		br_ssl_engine_flush(e, 0);
 	flush(t, fd);
-	errno = closed(t) ? EPIPE : EAGAIN;
+	const bool end = closed(t);
+
 	pair_give(t);
-	return done > 0 || n == 0 ? (ssize_t)done : -1;
+	errno = end ? EPIPE : EAGAIN;
+	return !end && (done > 0 || n == 0) ? (ssize_t)done : -1;
 }
 
 bool tls_flush(uint16_t id, int fd)

@@ -1,5 +1,5 @@
-"""What one TLS client may take of a turn of the loop."""
-import array, fcntl, os, signal, ssl, subprocess, termios
+"""What one TLS client may take of a turn of the loop, and what is told of one that is gone."""
+import array, fcntl, os, signal, socket, ssl, struct, subprocess, termios
 import black
 from black import TEXT, Raw, frame, grant, request, until
 
@@ -69,3 +69,18 @@ class Turns(black.Case):
 
     def test_warnings_before_the_hello(self):
         self.refused(self.tls_server(), b"\x15\3\3\x40\0" + b"\1\5" * 8192)
+
+    def test_reset_while_its_input_waits(self):
+        s = self.tls_server("--ping", "2", auth=False)
+        c = self.wire(s, rcvbuf=4096)
+        c.send(request("/", "Sec-WebSocket-Protocol: sluice.v1"))
+        c.upgraded()
+        c.sock.settimeout(1)
+        try:
+            while True:                      # it reads no answer
+                c.send(frame(TEXT, b'{"op":"unsub","subject":"/","id":1}', mask=c.mask) * 100)
+        except OSError:
+            pass
+        c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        c.sock.close()
+        self.assertEqual(s.wait_log(event="close")["reason"], "peer_gone")
