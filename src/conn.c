@@ -102,6 +102,8 @@ static void pending_add(struct conns *cs, struct conn *c)
 
 static void pending_remove(struct conns *cs, struct conn *c)
 {
+	cs->nlate -= c->late;
+	c->late = false;
 	if (c->prev != CONN_NONE)
 		cs->slot[c->prev].next = c->next;
 	else
@@ -418,8 +420,6 @@ void conn_free(struct conns *cs, struct conn *c)
 	if (transport_tls(&c->io))
 		tls_close(c->io.tls, c->io.fd);
 	close(c->io.fd);
-	cs->nlate -= c->late;
-	c->late = false;
 	c->state = CONN_FREE;
 	c->gen++;
 	c->next = cs->free;
@@ -473,7 +473,7 @@ void conn_close_back(struct conns *cs, struct conn *c, uint16_t code)
 	if (c->state != CONN_CLOSING) {
 		closing(cs, c, WHY_PEER_CLOSED, code);
 		conn_control(cs, c, frame, 2u + frame[1]);
-	} else if (c->out_len == 0) {
+	} else if (c->out_len == 0 && !transport_full(&c->io)) {
 		conn_free(cs, c);
 	}
 }
