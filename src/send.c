@@ -441,5 +441,10 @@ void conns_hold(struct conns *cs)
 
 bool conns_delivered(const struct conns *cs)
 {
-	return hub_first_stuck(&cs->hub) == HUB_NONE;
+	if (hub_first_stuck(&cs->hub) != HUB_NONE)
+		return false;
+	for (uint32_t id = 0; SLUICE_TLS && id < cs->made; id++)
+		if (cs->slot[id].state == CONN_OPEN && transport_full(&cs->slot[id].io))
+			return false;
+	return true;
 }

@@ -1,5 +1,5 @@
 """What one TLS client may take of a turn of the loop, and what is told of one that is gone."""
-import array, fcntl, os, signal, socket, ssl, struct, subprocess, termios
+import array, fcntl, os, signal, socket, ssl, struct, subprocess, termios, time
 import black
 from black import TEXT, Raw, frame, grant, request, until
 
@@ -84,3 +84,35 @@ class Turns(black.Case):
         c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         c.sock.close()
         self.assertEqual(s.wait_log(event="close")["reason"], "peer_gone")
+
+    def test_exit_on_eof_waits_for_a_record(self):
+        def begin():
+            s = self.tls_server("--exit-on-eof", "--buffer", "1M", "--metrics", "127.0.0.1:0", auth=False)
+            c = self.wire(s, rcvbuf=4096)
+            c.send(request())
+            c.upgraded()
+            return s, c, s.where(2)
+
+        def deliveries(s, at):
+            r = s.fetch("/metrics", at)
+            return next(int(x.split()[1]) for x in r.body.split("\n")
+                        if x.startswith("sluice_deliveries_total"))
+
+        def feed(s, n):
+            for i in range(n):
+                s.feed(b"%04d" % i + b"x" * 995 + b"\n")
+                time.sleep(.002)             # each in a record of its own
+
+        s, c, at = begin()
+        feed(s, 400)
+        taken = deliveries(s, at)
+        s.stop()
+        started = [(n, *begin()) for n in range(taken - 1, taken + 4)]
+        for n, s, c, at in started:
+            feed(s, n)
+            s.proc.stdin.close()
+        time.sleep(2)                        # twice what is left to clients at the end
+        for n, s, c, at in started:
+            self.assertEqual([int(x[:4]) for x in c.messages(n)], list(range(n)))
+            c.closed()
+            s.ended(0)
