@@ -199,10 +199,10 @@ static void init_tls(struct server *s)
 	if (s->tls && !(o->cert && o->key))
 		fatal(2, "LISTEN_FDNAMES: tls: wants --cert and --key", NULL);
 	if (SLUICE_TLS && s->tls) {
+		tls_init(o->tls_clients);
 		what = tls_load(o->cert, o->key, clock_s(), &option);
 		if (what)
 			options_bad(2, option, *option == 'c' ? o->cert : o->key, what);
-		tls_init(o->tls_clients);
 	} else if (o->cert || o->key) {
 		log_msg(LOG_WARN, "config", "--cert, --key: no --listen has tls: in front", NULL);
 	}

@@ -136,7 +136,6 @@ const char *tls_load(const char *cert, const char *key, int64_t now_s, const cha
 	struct identity *old = &identity[current], *new = &identity[!current];
 	const char *what;
 
-	secret_guard(new, sizeof *new);
 	what = cert_read(&new->cert, cert, key, now_s, option);
 	if (what) {
 		ct_wipe(new, sizeof *new);
@@ -169,6 +168,7 @@ static void load_module(void)
 void tls_init(uint32_t n)
 {
 	load_module();
+	secret_guard(identity, sizeof identity);	/* both: SIGHUP finds the calls for that forbidden */
 	nstates = n;
 	state = memory_take(n, sizeof *state);
 	pair = memory_take(n, sizeof *pair);

@@ -14,14 +14,14 @@
 
 #define TLS_NONE 0u		/* a state's number begins at 1 */
 
+/* Memory for n connections, at most 65535. */
+void tls_init(uint32_t n);
+
 /* Read certificate and key, for handshakes from now on. NULL, or what is wrong, with *option "cert" or
  * "key": nothing has changed then. now_s as in cert.h. */
 const char *tls_load(const char *cert, const char *key, int64_t now_s, const char **option);
 
 void tls_wipe(void);
-
-/* Memory for n connections, at most 65535. */
-void tls_init(uint32_t n);
 
 /* For a new connection. TLS_NONE: all are taken. */
 uint16_t tls_open(void);

@@ -85,6 +85,15 @@ class Turns(black.Case):
         c.sock.close()
         self.assertEqual(s.wait_log(event="close")["reason"], "peer_gone")
 
+    def test_certificate_read_again_in_the_sandbox(self):
+        s = self.tls_server(auth=False)
+        for n in 1, 2:                       # into each of its two places
+            s.kill(signal.SIGHUP)
+            s.wait_log(n, event="reload", msg="certificate and key read")
+            c = self.wire(s)
+            c.send(request())
+            c.upgraded()
+
     def test_exit_on_eof_waits_for_a_record(self):
         def begin():
             s = self.tls_server("--exit-on-eof", "--buffer", "1M", "--metrics", "127.0.0.1:0", auth=False)
