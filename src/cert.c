@@ -8,6 +8,7 @@
 #include "der.h"
 #include "file.h"
 #include "log.h"
+#include "pk.h"
 
 #define FILE_MAX 65536u		/* a chain with its text, as openssl prints it, is some 20 KB */
 
@@ -119,16 +120,25 @@ static const char *read_key(struct cert *c, const char *path)
 	return what;
 }
 
+/* What the one does the other undoes. (BearSSL's modulus of a private key has no room for 4096 bits.) */
+static bool is_pair(const br_rsa_private_key *sk, const struct der_key *pk)
+{
+	uint8_t one[512] = { 0 }, x[512];
+
+	memset(one + 1, 1, pk->n - 1);
+	memcpy(x, one, pk->n);
+	return br_rsa_private_get_default()(x, sk) && memcmp(x, one, pk->n) != 0 &&
+	    pk_rsa(x, pk->p, pk->n, pk->e, pk->e_len) && memcmp(x, one, pk->n) == 0;
+}
+
 static const char *check_rsa(const br_rsa_private_key *sk, const struct der_key *pk)
 {
-	uint8_t n[512];
-
 	if (sk->n_bitlen < 2048)
 		return "has less than 2048 bits";
-	if (sk->n_bitlen > 8 * sizeof n)
+	if (sk->n_bitlen > 4096)
 		return "has more than 4096 bits";
-	return pk->kind == DER_RSA && br_rsa_compute_modulus_get_default()(n, sk) == pk->n &&
-	    memcmp(n, pk->p, pk->n) == 0 ? NULL : "does not belong to the certificate";
+	return pk->kind == DER_RSA && pk->n == (sk->n_bitlen + 7) / 8 && is_pair(sk, pk) ? NULL :
+	    "does not belong to the certificate";
 }
 
 static const char *check_ec(const br_ec_private_key *sk, const struct der_key *pk)
