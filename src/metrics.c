@@ -29,7 +29,7 @@ size_t metrics_write(char out[METRICS_MAX])
 	put(&t, "buffer_bytes", gauge, metrics.buffer_bytes);
 	text_str(&t, "# TYPE sluice_rejects_total counter\n");
 	for (enum why why = 0; why < WHY_COUNT; why++) {
-		if (why_http(why) < 400)
+		if (why_http(why) < 400 && why != WHY_TLS_FAILED && why != WHY_TOO_MANY_SUBSCRIPTIONS)
 			continue;
 		text_all(&t, "sluice_rejects_total{reason=\"", why_text(why), "\"} ", NULL);
 		text_num(&t, metrics.rejects[why], 1);
