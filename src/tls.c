@@ -42,6 +42,7 @@ struct tls {
 	bool     open;			/* the handshake is finished */
 	bool     again;			/* see tls_again */
 	bool     shut;			/* nothing more is sent */
+	bool     ended;			/* and the socket knows */
 	bool     kernel;		/* records are made by the kernel, and not by the engine */
 };
 
@@ -483,8 +484,10 @@ bool tls_flush(uint16_t id, int fd)
 
 	finish(t, fd);
 	pair_give(t);
-	if (done && t->shut)
+	if (done && t->shut && !t->ended) {	/* each time is an event */
+		t->ended = true;
 		shutdown(fd, SHUT_WR);
+	}
 	return done;
 }
 
