@@ -781,6 +781,20 @@ def settled(when):
           f"{when}: {descriptors()}, at the start {at_rest}, {len(watchers)} stay")
 
 
+def idle():
+    """Clients that will not go, or not say more, cost no time."""
+    mine = []
+    for tls in DOOR:
+        for data in b"GET", b"GET / HTTP/1.1\n\n", request(), request(token=token()), \
+                request(token=token()) + frame(TEXT, b"unmasked"), request(token=token()) + frame(CLOSE, mask=b"abcd"):
+            dial(tls, mine).send(data)
+    time.sleep(0.5)
+    before = server.cpu()
+    time.sleep(1)
+    check("no time is wasted", server.cpu() - before < 0.3, f"{server.cpu() - before:.2f} s of one on clients that say nothing")
+    leave(mine)
+
+
 def full_house():
     """As many as there may be get in at once, and not one more."""
     mine, tls = [], TLS - sum(w.tls for w in watchers)
@@ -823,6 +837,8 @@ def account(when):
     quiet()
     settled(when)
     full_house()
+    settled(when)
+    idle()
     settled(when)
     m, rss = metrics(), server.rss()
     memory.append(rss)
