@@ -4,6 +4,7 @@
 # make check    installs what the tests need (it says what) and runs them
 # make check-board  boots it on an emulated ARM board, where qemu-system-arm is
 # make fuzz     runs each fuzz target for FUZZ_SECONDS (600) seconds
+# make soak     an hour (SOAK_SECONDS) of clients that misbehave; SLUICE=FILE: of that one
 # make bench    measures it beside the least that a server can do; PEERS=1: and beside others
 # make size     prints the size of the binary, and of the static ones, and its memory at rest
 # make deb      builds a Debian package in build/
@@ -161,6 +162,9 @@ fuzz: $(FUZZERS:%=build/fuzz/%)
 	build/fuzz/$$f -max_total_time=$(FUZZ_SECONDS) build/corpus/$$f test/fuzz/corpus/$$f || exit 1; \
 	done
 
+soak: sluice
+	@/usr/bin/python3 test/soak.py
+
 bench: sluice $(BENCHES:%=build/bench/%)
 	@/usr/bin/python3 bench/run.py $(if $(PEERS),--peers) $(BENCHFLAGS)
 
@@ -177,5 +181,5 @@ clean:
 include dist/dist.mk
 include static.mk
 
-.PHONY: FORCE all bearssl check check-board warnings demo fuzz bench size install clean
+.PHONY: FORCE all bearssl check check-board warnings demo fuzz soak bench size install clean
 .SECONDARY:
