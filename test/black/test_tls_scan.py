@@ -4,7 +4,7 @@ testssl.sh is told to look up no names and to ask nobody else. Of its checks tho
 simulations, for HTTP headers and of each cipher by itself are left out for their time: the first is
 test_tls_clients.py's, the last test_tls.py's, which offers every code. A run takes some 25 s, most
 of them waiting, and is made for the plain build alone; the sanitizers see all else."""
-import json, os, shutil, subprocess
+import json, os, shutil, signal, subprocess
 import xml.etree.ElementTree as xml
 import black, pki, tls
 from test_tls import suites
@@ -47,12 +47,14 @@ class Testssl(tls.Case):
         if black.sanitized():
             self.skipTest("testssl.sh runs against the plain build")
         program = shutil.which("testssl") or shutil.which("testssl.sh") or self.fail("testssl.sh is not installed")
+        signal.alarm(500)                    # more than run.py gives: it is slow on a busy machine
+        self.addCleanup(signal.alarm, 0)
         s = self.server("--page", kind=kind)
         out = os.path.join(self.tmp, "findings")
         p = subprocess.run([program, "--quiet", "--color", "0", "--warnings", "off", "--nodns", "none", "--fast",
                             "--connect-timeout", "10", "--openssl-timeout", "10", "--add-ca", pki.path("root.pem"),
                             "--jsonfile", out, *checks, "https://127.0.0.1:%d" % s.addr[1]],
-                           stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=140, cwd=self.tmp,
+                           stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=450, cwd=self.tmp,
                            env={**os.environ, "TERM": "dumb"})
         with open(out) as f:
             found = {x["id"]: (x["severity"], x["finding"]) for x in json.load(f)}
@@ -85,7 +87,7 @@ class Sslscan(tls.Case):
                 s = self.server(kind=kind)
                 out = os.path.join(self.tmp, f"{kind}.xml")
                 subprocess.run(["sslscan", "--no-colour", "--show-sigs", f"--xml={out}", "127.0.0.1:%d" % s.addr[1]],
-                               stdin=subprocess.DEVNULL, capture_output=True, timeout=100, check=True)
+                               stdin=subprocess.DEVNULL, capture_output=True, timeout=140, check=True)
                 test = xml.parse(out).getroot().find("ssltest")
                 self.assertEqual({(x.get("type"), x.get("version")) for x in test.findall("protocol")
                                   if x.get("enabled") != "0"}, {("tls", "1.2")})

@@ -18,6 +18,7 @@ def context():
 def new_context(ciphers=None, low=TLS12, high=ssl.TLSVersion.MAXIMUM_SUPPORTED, alpn=(), keylog=None):
     """A client's, which verifies the chain; all else as OpenSSL has it."""
     c = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    c.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF    # Python's own habit: an end without close_notify is one
     c.load_verify_locations(pki.path("root.pem"))
     if ciphers:
         c.set_ciphers(ciphers)
