@@ -32,7 +32,6 @@ enum kernel_cipher { GCM_128 = 51, GCM_256 = 52, CHACHA = 54 };
 #define DATA 23			/* RFC 5246 6.2.1 */
 #define ALERT 21		/* the same; of it, 7.2: */
 #define CLOSE_NOTIFY 0
-#define NO_RENEGOTIATION 100
 
 struct tls {
 	br_ssl_server_context sc;
@@ -262,10 +261,10 @@ static void fail(br_ssl_engine_context *e, int error)
 	e->err = error;
 }
 
-/* A warning, as a record that the kernel makes. */
-static ssize_t kernel_alert(int fd, uint8_t what)
+/* close_notify, as a record that the kernel makes. */
+static ssize_t kernel_close_notify(int fd)
 {
-	uint8_t alert[2] = { 1, what };
+	uint8_t alert[2] = { 1, CLOSE_NOTIFY };
 	union {
 		struct cmsghdr head;
 		uint8_t space[CMSG_SPACE(1)];
@@ -278,7 +277,7 @@ static ssize_t kernel_alert(int fd, uint8_t what)
 }
 
 /* Hand records to the socket. True: there is no more. Where the kernel makes them, all that the engine still
- * has to say is an alert. */
+ * has to say is close_notify: see NOTICE_MAX. */
 static bool flush(struct tls *t, int fd)
 {
 	br_ssl_engine_context *e = &t->sc.eng;
@@ -290,7 +289,7 @@ static bool flush(struct tls *t, int fd)
 
 		if (!t->kernel)
 			r = send(fd, p, n, MSG_NOSIGNAL);
-		else if (kernel_alert(fd, e->application_data == 1 ? NO_RENEGOTIATION : CLOSE_NOTIFY) > 0)
+		else if (kernel_close_notify(fd) > 0)
 			r = (ssize_t)n;
 		else
 			r = -1;
