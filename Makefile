@@ -130,12 +130,16 @@ build/fuzz/%: test/fuzz/%_fuzz.c $(FUZZ_HEADERS) $(ROOMS:%=build/asan/%.o)
 	-fno-sanitize-recover=all $(LINK_$*) -o $@ $< \
 	$(BELOW_$*:%=src/%.c) $(BEARSSL)
 
-# As browsers take it (RFC 9110 8.4.1.3), less indentation and comments: flash is dear.
-STRIP = s/^[[:blank:]]*//; s|[[:blank:]]*/\*.*\*/||; \|^/\*|,\|\*/$$|d; /^$$/d
+# Less its indentation, comments and line ends, and the spaces of its style and around the script's
+# operators and braces, which its texts must not have: flash is dear.
+STRIP = s/^[[:blank:]]*//; s|[[:blank:]]*/\*.*\*/||; \|^/\*|,\|\*/$$|d; \
+	/<style>/,/<\/style>/s/ *\([{}:;,>]\) */\1/g; \
+	/<script>/,$${s/ \([-+*=?:&|<>!]\{1,3\}\) /\1/g; s/ *{ */{/g; s/ *}/}/g;}; /^$$/d
+JOIN  = -e :a -e '/[{};,]$$/{N;s/\n//;ba' -e '}'
 build/page.c: page/index.html Makefile
 	mkdir -p build
 	{ echo '#include "page.h"'; echo 'const uint8_t page[] = {'; \
-	sed '$(STRIP)' $< | gzip -9n | od -An -v -tx1 | sed 's/ \(..\)/0x\1,/g'; \
+	sed '$(STRIP)' $< | sed $(JOIN) | od -An -v -tx1 | sed 's/ \(..\)/0x\1,/g'; \
 	echo '};'; echo 'const size_t page_len = sizeof page;'; } > $@
 
 build/bench/%: bench/%.c bench/line.h build/plain/sluice

@@ -30,6 +30,17 @@ static void append(void *arg, const void *p, size_t n)
 	o->n += n;
 }
 
+/* BearSSL takes lines that end in CR LF for no PEM (RFC 7468 3 allows both). */
+static size_t without_returns(size_t n)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < n; i++)
+		if (file[i] != '\r')
+			file[kept++] = file[i];
+	return kept;
+}
+
 /* Hand each object among the file's n bytes to take(), by its name; stop when that says what is wrong. */
 static const char *each_object(struct cert *c, size_t n,
     const char *(*take)(struct cert *c, const char *name, const uint8_t *der, size_t n))
@@ -42,6 +53,7 @@ static const char *each_object(struct cert *c, size_t n,
 	int event = 0;
 
 	br_pem_decoder_init(&pem);
+	n = without_returns(n);
 	file[n++] = '\n';			/* without one the last line would be none */
 	for (size_t i = 0; i < n && !what && event != BR_PEM_ERROR;) {
 		i += br_pem_decoder_push(&pem, file + i, n - i);
@@ -98,6 +110,8 @@ static const char *read_chain(struct cert *c, const char *path, int64_t now_s, s
 		return what;
 	if (!der_certificate(leaf, c->chain[0].data, c->chain[0].data_len))
 		return "its first certificate is damaged";
+	if (now_s >= 0 && now_s < leaf->from_s)
+		log_msg(LOG_WARN, "config", "--cert ", path, ": its first certificate is not valid yet", NULL);
 	return now_s > leaf->to_s ? "its first certificate has expired" : NULL;
 }
 

@@ -19,7 +19,6 @@
  * ask any server, since a link's renew=URL is known to the browser alone; all it sends there is a GET
  * with that site's own cookies, whose reply it may read only if that site says so (CORS). */
 #define PAGE_FIELDS \
-	"Content-Encoding: gzip\r\n" \
 	"Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; " \
 	"script-src 'unsafe-inline'; img-src data:; connect-src 'self' http: https:; " \
 	"frame-ancestors 'none'; base-uri 'none'; form-action 'none'\r\n" \

@@ -231,6 +231,7 @@ uint16_t tls_open(void)
 	pair_take(t);
 	br_ssl_engine_set_buffers_bidi(&t->sc.eng, t->sc.eng.ibuf, IN_BYTES, t->sc.eng.obuf, OUT_BYTES);
 	br_ssl_server_reset(&t->sc);
+	t->sc.eng.version_out = BR_TLS12;	/* of an alert before one is agreed upon; BearSSL would say 0.0 */
 	return id;
 }
 
