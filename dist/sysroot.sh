@@ -46,7 +46,9 @@ sources=$PWD/build/source
 if ! [ -e "$sources/done" ]; then
 	echo "make static: downloading Debian's lists of sources, and its sources of musl and bearssl"
 	rm -rf "$sources" && mkdir -p "$sources/apt/lists/partial" "$sources/apt/archives/partial"
+	# shellcheck disable=SC1091
 	. /etc/os-release
+	# shellcheck disable=SC2016
 	apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' 'Identifier: Packages' |
 		awk -v name="$VERSION_CODENAME" '$2 ~ "^" name "(-security|-updates)?$" && $3 == "main" &&
 		!seen[$0]++ { print "deb-src", $0 }' > "$sources/apt/sources.list"
@@ -96,6 +98,7 @@ $lib/crtn.o
 
 END
 cmp -s "$root/specs.new" "$root/specs" || mv "$root/specs.new" "$root/specs"
+# shellcheck disable=SC3013
 if [ "$lib/libbearssl.a" -nt dist/sysroot.sh ]; then
 	exit 0
 fi
@@ -127,9 +130,10 @@ void __assert_fail(const char *what, const char *file, int line, const char *fun
 	__builtin_trap();
 }
 END
+# shellcheck disable=SC2086
 (cd "$root/build" && $triplet-gcc -specs="$root/specs" $small -c -o assert.lo assert.c &&
 	$triplet-ar rD "$lib/libc.a" assert.lo)
-# shellcheck disable=SC2046
+# shellcheck disable=SC2016,SC2046,SC2086
 (cd "$root/build/bearssl" && quiet sh -c 'find "$1"/src -name "*.c" | sort |
 	xargs -P "$(nproc)" -n 30 $2 -I "$1/src" -I "$1/inc" -c &&
 	$3-ar Drcs "$4/libbearssl.a" *.o' sh "$(echo "$sources"/bearssl-*)" \

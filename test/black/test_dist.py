@@ -1,5 +1,5 @@
 """What is under dist/, tried or at least read by a tool of the system that it is for."""
-import os, re, subprocess, unittest
+import os, re, signal, subprocess, unittest
 import black
 from black import ROOT, SECRET, Raw, mint, request, until
 from board import Board, skip_unless
@@ -206,6 +206,8 @@ class Debian(black.Case):
         """It is built, lintian finds no error, it is installed, upgraded, removed and purged."""
         if black.sanitized() or black.static():
             self.skipTest("it is built anew whatever the binary: run for the plain one")
+        signal.alarm(500)                    # more than run.py gives: it is slow on a busy machine
+        self.addCleanup(signal.alarm, 0)
         env = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
         p = subprocess.run(["make", "-s", "-C", ROOT, "deb"], env=env, stdout=subprocess.PIPE,
                            stderr=subprocess.STDOUT, text=True)

@@ -50,7 +50,7 @@ class Turns(black.Case):
         other.send_frame(TEXT, b"b")
         s.kill(signal.SIGCONT)
         got = reader.messages(n + 1)
-        self.assertLess(got.index(b"b"), n // 2)
+        self.assertLess(got.index(b"b"), n * 4 // 5)     # two turns of 16 KB at most
         for c in flood, other:
             c.close()
 
