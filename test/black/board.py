@@ -123,7 +123,7 @@ class Board:
     def sluice(self):
         """The processes that are sluice, and not just waiting for init to take note of their end."""
         return [int(p) for p in self.run(
-            "for p in $(pidof sluice); do grep -q . /proc/$p/cmdline && echo $p; done")[1].split()]
+            "for p in $(pidof sluice); do grep -qs . /proc/$p/cmdline && echo $p; done")[1].split()]
 
 
 def skip_unless(tool):
