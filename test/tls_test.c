@@ -296,6 +296,7 @@ static void split_one(void *arg, const uint8_t *a, size_t an, const uint8_t *b, 
 	if (an > 0)
 		CHECK(send(A.peer, a, an, 0) == (ssize_t)an);
 	server_recv(&A, CAP);
+	CHECK(pairs_taken() == (an > 0 && bn > 0));
 	if (bn > 0)
 		CHECK(send(A.peer, b, bn, 0) == (ssize_t)bn && A.ngot < want);
 	server_recv(&A, CAP);
