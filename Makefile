@@ -64,6 +64,7 @@ BELOW_jwt    = jwt key der pk grants $(BELOW_sha256) json b64 subject utf8 why
 BELOW_proxy  = proxy $(BELOW_http)
 BELOW_der    = der
 BELOW_tls    = cert pk der secret file $(BELOW_log)
+BELOW_cert   = cert pk der file $(BELOW_log)
 BELOW_sandbox = sandbox file $(BELOW_log)
 BELOW_notify = notify $(BELOW_log)
 BELOW_log    = log devlog text
