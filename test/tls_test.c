@@ -1,7 +1,6 @@
 /* TLS for clients' sockets, against BearSSL's client at the other end of a socket pair.
  *
- * What the kernel does with records of its own (tls.c, to_kernel) is not tested here: sockets of this
- * family have none of that. */
+ * The kernel makes no records for sockets of this family; only what it would be told is looked at. */
 #include "check.h"
 #include "log.h"
 #include "tls_peer.h"
@@ -446,6 +445,68 @@ static void short_records(void)
 	}
 	CHECK(n > 5000 && longest == 5 + 512 + 16);
 	link_close(&A);
+}
+
+/* What the kernel would be told (Linux, uapi/linux/tls.h): a record that is made from that alone is the
+ * next that the client expects. */
+static void kernel_keys(void)
+{
+	static const struct { uint16_t suite, cipher; size_t salt, iv, key; } rows[] = {
+		{ BR_TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, 51, 4, 8, 16 },
+		{ BR_TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, 52, 4, 8, 32 },
+		{ BR_TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, 54, 0, 12, 32 },
+	};
+
+	for (size_t i = 0; i < 3; i++) {
+		uint8_t info[64], room[200];
+		union {
+			const br_sslrec_out_class *vtable;
+			br_sslrec_gcm_context gcm;
+			br_sslrec_chapol_context chapol;
+		} out;
+		size_t start = 5, end = sizeof room - 5, n = 50;
+		uint64_t seq = 0;
+		uint16_t head[2];
+
+		link_sockets(&A);
+		br_ssl_engine_set_suites(&A.c.cc.eng, &rows[i].suite, 1);
+		client_hello(&A.c, NULL);
+		run(&A, SIZE_MAX);
+		for (size_t k = 0; k < i + 2; k++)
+			CHECK(tls_send(A.id, A.fd, stream, 10, false) == 10);
+		client_read(&A, SIZE_MAX);
+		CHECK(A.ncame == 10 * (i + 2));
+		const br_ssl_engine_context *e = &of(A.id)->sc.eng;
+		const size_t len = kernel_info(e, info);
+		const uint8_t *iv = info + 4, *key = iv + rows[i].iv, *salt = key + rows[i].key;
+
+		memcpy(head, info, 4);
+		CHECK(head[0] == 0x303 && head[1] == rows[i].cipher);
+		CHECK(len == 4 + rows[i].iv + rows[i].key + rows[i].salt + 8);
+		for (size_t k = len - 8; k < len; k++)
+			seq = seq << 8 | info[k];
+		CHECK(seq == i + 3);			/* Finished was the first */
+		if (rows[i].salt) {
+			br_sslrec_out_gcm_vtable.init(&out.gcm.vtable.out, e->iaes_ctr, key, rows[i].key, e->ighash, salt);
+			out.gcm.seq = seq;
+			CHECK_BYTES(iv, info + len - 8, 8);	/* never used before */
+		} else {
+			br_sslrec_out_chapol_vtable.init(&out.chapol.vtable.out, e->ichacha, e->ipoly, key, iv);
+			out.chapol.seq = seq;
+		}
+		out.vtable->max_plaintext(&out.vtable, &start, &end);
+		memcpy(room + start, stream, n);
+		const uint8_t *record = out.vtable->encrypt(&out.vtable, TYPE_DATA, BR_TLS12, room + start, &n);
+
+		A.ncame = 0;
+		CHECK(send(A.fd, record, n, 0) == (ssize_t)n);
+		client_read(&A, SIZE_MAX);
+		CHECK(A.ncame == 50 && client_open(&A.c));
+		CHECK_BYTES(A.came, stream, 50);
+		close(A.peer);				/* the engine's numbers are behind now */
+		A.peer = -1;
+		link_close(&A);
+	}
 }
 
 /* ---- work ---- */
@@ -1179,10 +1240,11 @@ static void set_up(void)
 	tls_begin(STATES);
 }
 
-CHECK_MAIN(tls, set_up(); RUN(handshakes) RUN(byte_by_byte) RUN(every_cut) RUN(caps) RUN(partial_writes)
-    RUN(records) RUN(short_records) RUN(operations) RUN(sessions_kept) RUN(worked_asked_late)
-    RUN(finished_by_flush) RUN(shut_by_us) RUN(shut_with_unread) RUN(shut_behind_data) RUN(shut_by_peer)
-    RUN(all_at_once) RUN(fin_by_peer) RUN(reset_by_peer) RUN(shut_while_shaking) RUN(closed_by_us)
-    RUN(tampered) RUN(replayed)
-    RUN(refused) RUN(disagreed) RUN(no_random) RUN(floods) RUN(early_flood) RUN(small_records)
-    RUN(renegotiation) RUN(states) RUN(pairs) RUN(wiped) RUN(loads) RUN(bad_loads) RUN(load_within_flight))
+CHECK_MAIN(tls, set_up(); RUN(handshakes) RUN(byte_by_byte) RUN(every_cut) RUN(caps)
+    RUN(partial_writes) RUN(records) RUN(short_records) RUN(kernel_keys) RUN(operations)
+    RUN(sessions_kept) RUN(worked_asked_late) RUN(finished_by_flush) RUN(shut_by_us)
+    RUN(shut_with_unread) RUN(shut_behind_data) RUN(shut_by_peer) RUN(all_at_once)
+    RUN(fin_by_peer) RUN(reset_by_peer) RUN(shut_while_shaking) RUN(closed_by_us) RUN(tampered)
+    RUN(replayed) RUN(refused) RUN(disagreed) RUN(no_random) RUN(floods) RUN(early_flood)
+    RUN(small_records) RUN(renegotiation) RUN(states) RUN(pairs) RUN(wiped) RUN(loads)
+    RUN(bad_loads) RUN(load_within_flight))
