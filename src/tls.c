@@ -152,6 +152,8 @@ const char *tls_load(const char *cert, const char *key, int64_t now_s, const cha
 void tls_wipe(void)
 {
 	ct_wipe(identity, sizeof identity);
+	if (sessions.store)
+		ct_wipe(sessions.store, sessions.store_len);
 }
 
 /* Only root can have the kernel load its module for TLS: before root is given up, ask for it once. */
