@@ -1021,6 +1021,45 @@ static void early_flood(void)
 	}
 }
 
+/* A handshake that has no end is ended. */
+static void long_handshake(void)
+{
+	static const uint8_t warning[] = { 21, 3, 1, 0, 2, 1, 41 };
+	size_t sum = 0;
+
+	link_sockets(&A);
+	while (sum <= 20000 && A.error != EPROTO) {
+		for (int k = 0; k < 50; k++)
+			sum += (size_t)send(A.peer, warning, sizeof warning, 0);
+		do
+			CHECK(server_recv(&A, CAP) == -1);
+		while (A.error == EAGAIN && tls_again(A.id));
+	}
+	CHECK(A.error == EPROTO && number_of(&A) == BR_ERR_TOO_LARGE && sum >= 16384 && sum < 17000);
+	CHECK(pairs_taken() == 0);
+	link_close(&A);
+}
+
+/* One turn takes few long records, however much it could give; and what was left of one is a turn. */
+static void long_records(void)
+{
+	static uint8_t record[RECORD_MAX];
+
+	link_open(&A, NULL, 2, SIZE_MAX);
+	for (size_t i = 0; i < 4; i++) {
+		const size_t n = i < 3 ? 16384 : 5000, len = client_record(&A.c, TYPE_DATA, stream + 16384 * i, n, record);
+
+		CHECK(send(A.peer, record, len, 0) == (ssize_t)len);
+	}
+	CHECK(server_recv(&A, STREAM) == 16384 && tls_again(A.id));
+	CHECK(server_recv(&A, 100) == 100 && tls_more(A.id));
+	CHECK(server_recv(&A, STREAM) == 16384 - 100 && tls_again(A.id) && recvs == 0);
+	CHECK(server_recv(&A, STREAM) == 16384 && tls_again(A.id));
+	CHECK(server_recv(&A, STREAM) == 5000 && !tls_again(A.id));
+	CHECK_BYTES(A.got, stream, 3 * 16384 + 5000);
+	link_close(&A);
+}
+
 /* Many small records with something in them are all delivered, a turn's worth at a time. */
 static void small_records(void)
 {
@@ -1245,5 +1284,5 @@ CHECK_MAIN(tls, set_up(); RUN(handshakes) RUN(byte_by_byte) RUN(every_cut) RUN(c
     RUN(shut_with_unread) RUN(shut_behind_data) RUN(shut_by_peer) RUN(all_at_once)
     RUN(fin_by_peer) RUN(reset_by_peer) RUN(shut_while_shaking) RUN(closed_by_us) RUN(tampered)
     RUN(replayed) RUN(refused) RUN(disagreed) RUN(no_random) RUN(floods) RUN(early_flood)
-    RUN(small_records) RUN(renegotiation) RUN(states) RUN(pairs) RUN(wiped) RUN(loads)
-    RUN(bad_loads) RUN(load_within_flight))
+    RUN(long_handshake) RUN(long_records) RUN(small_records) RUN(renegotiation) RUN(states)
+    RUN(pairs) RUN(wiped) RUN(loads) RUN(bad_loads) RUN(load_within_flight))
