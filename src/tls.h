@@ -43,7 +43,7 @@ bool tls_flush(uint16_t id, int fd);
 /* Nothing more will be sent: close_notify, and when all is out the end of our side. */
 void tls_shut(uint16_t id, int fd);
 
-/* Wiped, and free for another; close_notify is tried. The descriptor stays. */
+/* Free for another, its keys wiped; close_notify is tried. The descriptor stays. */
 void tls_close(uint16_t id, int fd);
 
 /* What was wrong, and BearSSL's number of that. */
