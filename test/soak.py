@@ -579,8 +579,8 @@ class Steward(Guest):
         until(lambda: len(server.log(event="reload", level="error")) == 2, "two errors")
         put("cert.key", key)
         put_secrets()
-        self.ask_turn(tls=True)
         c.message()
+        self.ask_turn(tls=True)
 
 
 class Liar(Guest):
