@@ -74,7 +74,7 @@ for kind in plain asan; do
 		/usr/bin/python3 test/black/run.py
 	suite "$kind page" sh test/page.sh build/$kind/sluice
 done
-suite "black box without TLS" env SLUICE=build/notls/sluice /usr/bin/python3 test/black/run.py test_ws test_conn
+suite "black box without TLS" env SLUICE=build/notls/sluice /usr/bin/python3 test/black/run.py test_ws. test_conn.
 suite "board" "$make" -s check-board
 
 echo "$passed passed, $failed failed"
