@@ -57,6 +57,7 @@ if ! [ -e "$sources/done" ]; then
 		Dir::Etc::sourceparts "-";
 		Dir::State::lists "$sources/apt/lists";
 		Dir::Cache "$sources/apt";
+		Acquire::Retries "3";
 		APT::Sandbox::User "";
 		Acquire::Languages "none";
 	END

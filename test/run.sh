@@ -76,6 +76,8 @@ for kind in plain asan; do
 done
 suite "black box without TLS" env SLUICE=build/notls/sluice /usr/bin/python3 test/black/run.py test_ws. test_conn.
 suite "board" "$make" -s check-board
+suite "armhf under qemu" "$make" -s check-qemu ARCH=armhf
+suite "static binary" "$make" -s check-static ARCH=mips
 
 echo "$passed passed, $failed failed"
 [ $failed = 0 ]

@@ -109,7 +109,7 @@ class Limit(tls.Case):
 
 class Flood(tls.Case):
     def test_64_after_the_hello(self):
-        s = self.server("--tls-clients", 64, kind="rsa")
+        s = self.server("--tls-clients", 64, "--handshake-timeout", 100, kind="rsa")
         good = s.ws()
         for _ in range(64):
             s.plain().send(tls.hello())

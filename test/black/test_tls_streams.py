@@ -4,7 +4,7 @@ import black, tls, v1
 from black import CLOSE, PING, PONG, TEXT, frame, mint, until
 from tls import HANDSHAKE, Herd
 
-SOME = 4 if black.sanitized() else 1         # by how much less is done under sanitizers
+SOME = 4 if black.sanitized() or black.emulated() else 1     # by how much less is done where all is slow
 PATIENT = "--handshake-timeout", 100
 ALL = {"all": ["/", "/*"]}
 

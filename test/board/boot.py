@@ -30,7 +30,7 @@ def apt(*cmd, check=True, **kw):
     open(os.path.join(home, "status"), "a").close()
     with open(conf, "w") as f:
         f.write(f'Dir::State "{home}"; Dir::State::Lists "{home}/lists"; Dir::State::status "{home}/status";\n'
-                f'Dir::Cache "{home}/cache"; APT::Sandbox::User "";\n'
+                f'Dir::Cache "{home}/cache"; APT::Sandbox::User ""; Acquire::Retries "3";\n'
                 'APT::Architecture "armhf"; APT::Architectures { "armhf"; };\n')
     return subprocess.run(cmd, env={**os.environ, "APT_CONFIG": conf, "LC_ALL": "C"}, check=check,
                           stdout=subprocess.PIPE, text=True, **kw).stdout
