@@ -199,7 +199,7 @@ static void init_tls(struct server *s)
 	if (s->tls && !(o->cert && o->key))
 		fatal(2, "LISTEN_FDNAMES: tls: wants --cert and --key", NULL);
 	if (SLUICE_TLS && s->tls) {
-		tls_init(o->tls_clients);
+		tls_init(o->tls_clients, o->tls_legacy);
 		what = tls_load(o->cert, o->key, clock_s(), &option);
 		if (what)
 			options_bad(2, option, *option == 'c' ? o->cert : o->key, what);

@@ -85,6 +85,8 @@
 	  "max-pending N          unfinished handshakes; the oldest gives way (512)") \
 	O(NUMBER, tls_clients, 1, 65535, \
 	  "tls-clients N          TLS connections in all; an unfinished one gives way (256)") \
+	O(FLAG, tls_legacy, 0, 0, \
+	  "tls-legacy             TLS: offer AES-CBC too, to clients that have nothing newer") \
 	O(LIST, trust_proxy, 0, PROXIES_MAX, \
 	  "trust-proxy CIDR       X-Forwarded-For from there names the client in the log *") \
 	O(FLAG, syslog, 0, 0, \

@@ -21,7 +21,8 @@ struct options {
 	struct proxies proxies;			/* of trust_proxy */
 	const char *config, *secret_file, *used_tokens_file, *issuer, *audience, *metrics, *user,
 	    *chroot, *publish_to, *cert, *key;
-	bool     allow_weak_secret, no_auth, enforce_expiry, binary, page, exit_on_eof, no_sandbox, syslog;
+	bool     allow_weak_secret, no_auth, enforce_expiry, binary, page, exit_on_eof, no_sandbox, syslog,
+	    tls_legacy;
 	uint32_t token_many;		/* 0: once */
 	uint32_t used_tokens, buffer, max_message, replay;
 	uint32_t max_ttl, leeway, handshake_timeout, ping;	/* seconds */

@@ -61,7 +61,7 @@ static struct pair *pair;
 static uint16_t *pair_free;
 static uint32_t nstates, made, free_first, npairs_free, npairs_made;
 static br_ssl_session_cache_lru sessions;
-static bool worked;
+static bool worked, legacy;
 
 /* ---- how it is set up ---- */
 
@@ -89,8 +89,17 @@ static void set_suites(br_ssl_engine_context *e)
 		BR_TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, BR_TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
 		BR_TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, BR_TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
 	};
+	static const uint16_t old[] = {
+		BR_TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256, BR_TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256,
+		BR_TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA384, BR_TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA384,
+		BR_TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA, BR_TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA,
+		BR_TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA, BR_TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA,
+	};
+	uint16_t all[6 + sizeof old / sizeof *old];
 
-	br_ssl_engine_set_suites(e, suites + (br_aes_x86ni_ctr_get_vtable() ? 0 : 4), 6);
+	memcpy(all, suites + (br_aes_x86ni_ctr_get_vtable() ? 0 : 4), 6 * sizeof *all);
+	memcpy(all + 6, old, sizeof old);
+	br_ssl_engine_set_suites(e, all, legacy ? sizeof all / sizeof *all : 6);
 }
 
 static void set_algorithms(br_ssl_engine_context *e)
@@ -107,6 +116,10 @@ static void set_algorithms(br_ssl_engine_context *e)
 	br_ssl_engine_set_prf_sha384(e, &br_tls12_sha384_prf);
 	br_ssl_engine_set_default_aes_gcm(e);
 	br_ssl_engine_set_default_chapol(e);
+	if (legacy) {
+		br_ssl_engine_set_hash(e, br_sha1_ID, &br_sha1_vtable);
+		br_ssl_engine_set_default_aes_cbc(e);
+	}
 }
 
 static void prepare(struct identity *id)
@@ -167,8 +180,9 @@ static void load_module(void)
 	}
 }
 
-void tls_init(uint32_t n)
+void tls_init(uint32_t n, bool cbc_too)
 {
+	legacy = cbc_too;
 	load_module();
 	secret_guard(identity, sizeof identity);	/* both: SIGHUP finds the calls for that forbidden */
 	nstates = n;
@@ -354,7 +368,8 @@ static void to_kernel(struct tls *t, int fd)
 {
 	uint8_t info[64];
 
-	if (!flush(t, fd) || setsockopt(fd, IPPROTO_TCP, ULP, "tls", 4) != 0)
+	if (t->sc.eng.session.cipher_suite < BR_TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 ||	/* it has no CBC */
+	    !flush(t, fd) || setsockopt(fd, IPPROTO_TCP, ULP, "tls", 4) != 0)
 		return;
 	const size_t n = kernel_info(&t->sc.eng, info);
 

@@ -14,8 +14,8 @@
 
 #define TLS_NONE 0u		/* a state's number begins at 1 */
 
-/* Memory for n connections, at most 65535. */
-void tls_init(uint32_t n);
+/* Memory for n connections, at most 65535. legacy: AES-CBC is offered too. */
+void tls_init(uint32_t n, bool legacy);
 
 /* Read certificate and key, for handshakes from now on. NULL, or what is wrong, with *option "cert" or
  * "key": nothing has changed then. now_s as in cert.h. */

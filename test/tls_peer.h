@@ -98,7 +98,7 @@ static inline void tls_begin(uint32_t n)
 {
 	made = free_first = npairs_free = npairs_made = 0;
 	worked = false;
-	tls_init(n);
+	tls_init(n, false);
 }
 
 static inline const char *identity_load(const char *cert, const char *key, const char **option)

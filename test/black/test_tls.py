@@ -238,6 +238,19 @@ class Protocol(tls.Case):
                 with self.subTest(kind, codes=f"{rest[i]:04x}..."):
                     self.assertEqual(self.answer(s, suites=rest[i:i + 8000]), 40)
 
+    def test_legacy(self):
+        """CBC for who has nothing newer, and for nobody else."""
+        for kind, sign in (("rsa", "RSA"), ("p256", "ECDSA")):
+            s = self.server("--tls-legacy", kind=kind, auth=False)
+            for hash in ("AES128-SHA256", "AES256-SHA384", "AES128-SHA", "AES256-SHA"):
+                name = f"ECDHE-{sign}-{hash}"
+                with self.subTest(suite=name):
+                    c = s.ws(wire={"ctx": tls.new_context(name + ":@SECLEVEL=0", high=tls.TLS12)})
+                    self.assertEqual(c.tls.cipher()[0], name)
+                    self.serves(s, c)
+            c = s.ws(wire={"ctx": tls.new_context(f"{name}:ECDHE-{sign}-CHACHA20-POLY1305:@SECLEVEL=0", high=tls.TLS12)})
+            self.assertEqual(c.tls.cipher()[0], f"ECDHE-{sign}-CHACHA20-POLY1305")
+
     def test_server_order(self):
         for kind in ("rsa", "p256"):
             s, names = self.server(kind=kind, auth=False), list(suites(kind).values())
