@@ -319,7 +319,7 @@ static bool survey(struct survey *s, int fd, uint32_t slots)
 /* What the file of this size is; room: for how many entries. */
 static enum used_file inspect(int fd, off_t size, uint32_t *room)
 {
-	const off_t after = size / SLOT - 1;
+	const off_t slot = SLOT, after = size / slot - 1;
 	const uint32_t slots = after < 0 ? 0 : after < USED_MAX ? (uint32_t)after : USED_MAX;
 	const size_t seen = size < (off_t)sizeof magic ? (size_t)size : sizeof magic;
 	uint8_t head[SLOT];
@@ -343,7 +343,7 @@ static enum used_file inspect(int fd, off_t size, uint32_t *room)
 	*room = cap > s.last_whole ? cap : s.last_whole;
 
 	/* Longer than its header says, with nothing there: growing was interrupted. */
-	if (!whole || s.damaged || s.last > cap || cap > slots || size % SLOT != 0)
+	if (!whole || s.damaged || s.last > cap || cap > slots || size % slot != 0)
 		return USED_FILE_DAMAGED;
 	return USED_FILE_WHOLE;
 }
