@@ -320,7 +320,7 @@ static bool survey(struct survey *s, int fd, uint32_t slots)
 static enum used_file inspect(int fd, off_t size, uint32_t *room)
 {
 	const off_t slot = SLOT, after = size / slot - 1;
-	const uint32_t slots = after < 0 ? 0 : after < USED_MAX ? (uint32_t)after : USED_MAX;
+	const uint32_t slots = after < 0 ? 0 : after < (off_t)USED_MAX ? (uint32_t)after : USED_MAX;
 	const size_t seen = size < (off_t)sizeof magic ? (size_t)size : sizeof magic;
 	uint8_t head[SLOT];
 	struct survey s;
