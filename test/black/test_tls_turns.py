@@ -95,9 +95,13 @@ class Turns(black.Case):
             c.upgraded()
 
     def test_exit_on_eof_waits_for_a_record(self):
+        if black.emulated():
+            self.skipTest("an emulated processor's records come too late for this client's small window")
+
         def begin():
             s = self.tls_server("--exit-on-eof", "--buffer", "1M", "--metrics", "127.0.0.1:0", auth=False)
             c = self.wire(s, rcvbuf=4096)
+            c.sock.settimeout(100)           # a window that was full is asked after ever more rarely
             c.send(request())
             c.upgraded()
             return s, c, s.where(2)
