@@ -347,7 +347,10 @@ enum why conn_publish(struct conns *cs, uint32_t subject, const uint8_t *p, size
 	if (head + len > cs->hub.ring.size)
 		return WHY_MESSAGE_TOO_LARGE;
 	const uint32_t total = (uint32_t)(head + len);
+	bool *const pinned = &cs->hub.subject[subject].pinned, was = *pinned;
 
+	/* It may have neither reader nor message: it is not to be forgotten with those whose messages go. */
+	hub_pin(&cs->hub, subject);
 	if (hub_must_flush(&cs->hub, subject, total))
 		conns_flush(cs);
 	while ((id = hub_room(&cs->hub, total)) != HUB_NONE) {
@@ -362,6 +365,7 @@ enum why conn_publish(struct conns *cs, uint32_t subject, const uint8_t *p, size
 	}
 	uint8_t *out = hub_push(&cs->hub, subject, total);
 
+	*pinned = was;
 	ws_head_write(out, cs->config.binary ? WS_BINARY : WS_TEXT, len);
 	if (replace)
 		utf8_replace(out + head, p, n);

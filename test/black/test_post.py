@@ -100,6 +100,18 @@ class Body(Publish):
                 self.denied(r, "message_too_large")
         self.turn(c)
 
+    def test_new_subject_and_a_message_that_takes_all_the_ring(self):
+        """More subjects lose their last message to it than the table remembers; it is not among them."""
+        w, n, token = self.s.raw(), 1200, grant(all=["/*"])
+        for at in range(0, n, 100):
+            w.send(b"".join(http("POST", f"/b/{i}", "Content-Length: 100", token=token) + b"x" * 100
+                            for i in range(at, at + 100)))
+            for _ in range(100):
+                self.posted(w)
+        self.assertEqual(self.s.post("/new", b"\xff" * 65500, token=token).status, 204)
+        c = self.s.ws("/new?replay=9", token=grant(all=["/*"]))
+        self.assertEqual(c.message(), "\ufffd".encode() * 65500)
+
     def test_everyone_gets_it(self):
         """Also those who come later, by --replay, and beside what a source says."""
         s = self.server("--source", f"/a=fifo:{self.tmp}/f", "--replay", 9)
