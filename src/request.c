@@ -175,12 +175,12 @@ static enum why check_client(const struct conns *cs, const struct http_req *r)
 static uint64_t join(struct conns *cs, struct conn *c, enum form form, const struct http_req *r,
     const struct jwt *jwt, const struct hub_replay *replay)
 {
+	conns_flush(cs);			/* what it has posted */
 	const uint32_t id = conn_id(cs, c), subject = conn_subject(cs, r->path);
 
 	c->form = form & 3u;
 	c->publishes = form == FORM_FRAME && !cs->admit->open && admit_covers(cs->admit, jwt->key,
 	    jwt->grants.s, jwt->grants.n, GRANT_PUB, (const uint8_t *)r->path.p, r->path.n);
-	conns_flush(cs);			/* what it has posted */
 	hub_join(&cs->hub, id, subject);
 	c->joined = true;
 	const uint64_t gone = hub_replay(&cs->hub, id, replay);
