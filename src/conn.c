@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -806,6 +807,8 @@ static void take_place(struct conns *cs, int fd, const struct sockaddr_storage *
 
 bool conns_accept(struct conns *cs, int listener, bool is_metrics, bool tls)
 {
+	struct pollfd waiting = { .fd = listener, .events = POLLIN };
+
 	for (int i = 0; i < BATCH_ACCEPTS; i++) {
 		struct sockaddr_storage ss = { 0 };
 		socklen_t len = sizeof ss;
@@ -814,8 +817,8 @@ bool conns_accept(struct conns *cs, int listener, bool is_metrics, bool tls)
 
 		if (fd >= 0) {
 			take_place(cs, fd, &ss, is_metrics, tls);
-		} else if (errno == EAGAIN) {
-			return true;
+		} else if (errno == EAGAIN || poll(&waiting, 1, 0) == 0) {
+			return true;		/* accept4 finds that out after a lack of descriptors */
 		} else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
 			if (cs->npending == 0)
 				return false;

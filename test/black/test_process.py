@@ -218,6 +218,20 @@ class Crowd(black.Case):
         self.assertEqual(s.ask().reply().status, 101)
         waiting.sock.close()
 
+    def test_last_descriptor(self):
+        """It is taken, and nobody waits for another: none is dropped."""
+        s = self.server()
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.prlimit(s.pid, resource.RLIMIT_NOFILE, (len(s.descriptors()) + 2, hard))
+        head = request(token=mint())
+        first = s.raw()
+        first.send(head[:9])
+        last = s.ws()
+        first.send(head[9:])
+        first.upgraded()
+        s.feed(b"x\n")
+        self.assertEqual([c.message() for c in (first, last)], [b"x"] * 2)
+
     def fill_table(self, s):
         for _ in range(2):
             good = []

@@ -1,9 +1,10 @@
 /* conn_fuzz.c - clients that write and read what, when and as little as the input says.
  *
  * Links conn and all below it but print, for what clients publish comes here. The sockets are real
- * but for their buffers: accept4, send and SO_SNDBUF are ours, and so is word of what the hub is
+ * but for their buffers: accept4, poll, send and SO_SNDBUF are ours, and so is word of what the hub is
  * asked for. model.h says what is to come to whom, peer.h looks whether it does. */
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
@@ -159,6 +160,13 @@ int accept4(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len, int flags)
 	addr.__sockaddr__->sa_family = life_of[got] % 3 == 0 ? AF_UNIX : life_of[got] % 3 == 1 ? AF_INET : AF_INET6;
 	*len = sizeof(struct sockaddr_storage);
 	return got;
+}
+
+int poll(struct pollfd *p, nfds_t n, int timeout)	/* of LISTENER, too */
+{
+	(void)p;
+	MUST(n == 1 && timeout == 0);
+	return nwaiting > 0;
 }
 
 /* ---- what the server does ---- */
