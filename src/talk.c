@@ -397,13 +397,17 @@ bool conn_frames(struct conns *cs, struct conn *c, uint8_t *p, size_t n)
 	return true;
 }
 
-/* How much may be read: what then has come of a message has its place. */
+/* How much may be read: what then has come of a message has its place, and its turn. */
 static size_t input_room(struct conns *cs, struct conn *c)
 {
 	size_t n = INPUT_SIZE;
 
 	if (c->stashed)
 		return 0;
+	if (c->form == FORM_V1 && c->state == CONN_OPEN && conn_spent(cs)) {
+		conn_rearm(cs, c);		/* it may be the end of a renewal */
+		return 0;
+	}
 	if (c->state == CONN_OPEN && c->talking)
 		n = conn_message_room(cs, c);
 	return n < INPUT_SIZE ? n : INPUT_SIZE;

@@ -3,8 +3,8 @@ import base64, functools, json, os, signal, subprocess, threading, time
 import jwt
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa, utils
-import black
-from black import SLUICE, b64, claims, jws, mint, node
+import black, v1
+from black import CLOSE, PING, PONG, SLUICE, TEXT, b64, claims, jws, mint, node
 
 CURVES = {"ES256": (ec.SECP256R1, "P-256", 32), "ES384": (ec.SECP384R1, "P-384", 48), "ES512": (ec.SECP521R1, "P-521", 66)}
 ALGS = [f + n for f in ("HS", "RS", "ES") for n in ("256", "384", "512")]
@@ -415,6 +415,37 @@ class Refused(Keys):
         short = {"kty": "oct", "alg": "HS384", "k": b64(b"weak"), "kid": "w"}
         s = self.serve(short, args=["--allow-weak-secret"])
         s.ws(token=jwt.encode(claims(), b"weak", "HS384", headers={"kid": "w"}))
+
+
+class Turns(Keys):
+    def test_renewals(self):
+        """One signature in a turn of the loop: who asks for less goes before those who wait for theirs."""
+        for parts in 1, 2:
+            with self.subTest(parts):
+                s = self.serve(jwk("ES256"))
+                clients = [s.ws("/", v1.OFFER, token=sign("ES256")) for _ in range(6)]
+                other = s.ws(token=sign("ES256"))
+                ends = []
+                for c in clients:
+                    self.assertEqual(json.loads(c.message())["op"], "ready")
+                    m = json.dumps({"op": "auth", "token": sign("ES256")}).encode()
+                    cut = len(m) * (parts - 1) // 2
+                    if cut:
+                        c.send_frame(TEXT, m[:cut], fin=False)
+                        c.send_frame(PING, b"")
+                        self.assertEqual(c.frame(), (PONG, b""))
+                    ends.append((c, 0 if cut else TEXT, m[cut:]))
+                s.kill(signal.SIGSTOP)
+                self.addCleanup(s.kill, signal.SIGCONT)
+                for c, op, m in ends:
+                    c.send_frame(op, m)
+                other.send_frame(CLOSE, b"")
+                s.kill(signal.SIGCONT)
+                for c in clients:
+                    self.assertEqual(json.loads(c.message())["op"], "ready")
+                s.wait_log(event="close")
+                events = [r["event"] for r in s.records if r["event"] in ("renew", "close")]
+                self.assertLess(events.index("close"), 2)
 
 
 class Reload(Keys):
