@@ -397,9 +397,11 @@ uint32_t conn_subject(struct conns *cs, struct span name)
 
 enum why conn_say(struct conns *cs, struct span subject, const uint8_t *p, size_t n)
 {
-	if (cs->config.print)
+	const enum why why = conn_publish(cs, conn_subject(cs, subject), p, n, false);
+
+	if (why == WHY_OK && cs->config.print)
 		print_message(subject, p, n);
-	return conn_publish(cs, conn_subject(cs, subject), p, n, false);
+	return why;
 }
 
 /* What have the peers of those who are stuck taken? EPOLLOUT comes only when a third of a send

@@ -371,6 +371,13 @@ class PublishTo(Clients):
         self.s.post("/a", b"let in", token=grant(pub=["/a"]))
         self.assertEqual(self.line(), b"/a\tlet in")
 
+    def test_not_what_is_too_large(self):
+        """A byte that is no UTF-8 takes three in the ring."""
+        self.s, pub = self.server("--publish-to", "-", "--buffer", "128K"), grant(pub=["/a"])
+        self.assertEqual(self.s.post("/a", b"\xff" * 65536, token=pub).status, 413)
+        self.assertEqual(self.s.post("/a", b"next", token=pub).status, 204)
+        self.assertEqual(self.line(), b"/a\tnext")
+
     def test_no_forged_line(self):
         pub = grant(pub=["/a"])
         for body in (b"one\n/admin\treboot", b"\n", b"\n\n/admin\tx\n", b"end\n"):

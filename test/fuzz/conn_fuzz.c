@@ -280,21 +280,16 @@ static void check_sent(uint32_t from, uint32_t subject, const uint8_t *p, size_t
 	lives[from].last = i + 1;
 }
 
-static uint32_t serving;	/* the slot that an event is about */
+static uint32_t serving;	/* the life that an event is about */
 
 void print_message(struct span subject, const uint8_t *p, size_t n)
 {
-	const uint32_t s = name_find(subject.p, subject.n), from = wire_at(serving)->life;
-	size_t len = n;
+	const uint32_t s = name_find(subject.p, subject.n);
 
-	check_sent(from, s, p, n);
-	if (!cs.config.binary && !utf8_valid(p, n))
-		len = utf8_replaced_len(p, n);
-	if (ws_head_len(len) + len > cs.hub.ring.size)
-		return;				/* message_too_large, then */
+	check_sent(serving, s, p, n);
 	message_add(s, p, n, cs.config.binary);
-	if (!lives[from].junk)
-		sents[lives[from].last - 1].published = true;
+	if (!lives[serving].junk)
+		sents[lives[serving].last - 1].published = true;
 }
 
 /* ---- what must hold whenever nothing is going on ---- */
@@ -486,7 +481,8 @@ static void check_quiet(void)
 
 static void serve(uint32_t id, uint32_t gen, uint32_t events)
 {
-	serving = id;
+	if (cs.slot[id].state != CONN_FREE)
+		serving = wire_at(id)->life;
 	conn_event(&cs, id, gen & 0xffffff, events);
 }
 
@@ -741,7 +737,7 @@ static void op_publish_raw(struct peer *p)
 	const struct asked *a = &p->asked[p->nasked - 1];
 	const uint32_t i = sent_new(p, a->subject, cs.config.binary);
 
-	sents[i].must = true;
+	sents[i].must = ws_head_len(sents[i].len) + sents[i].len <= cs.hub.ring.size;
 	p->doomed |= sents[i].len > cs.config.max_message || admit.open ||
 	    !(rights[a->token].pub >> a->subject & 1) || what == 255;
 	put_message(p, (what == 255) != cs.config.binary ? WS_BINARY : WS_TEXT, sents[i].text, sents[i].len,
