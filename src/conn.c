@@ -418,9 +418,7 @@ void conn_free(struct conns *cs, struct conn *c)
 	if (c->form == FORM_V1)
 		grants_free(cs, conn_session(cs, c));
 	wheel_clear(cs->wheel, conn_id(cs, c));
-	if (transport_tls(&c->io))
-		tls_close(c->io.tls, c->io.fd);
-	close(c->io.fd);
+	transport_close(&c->io);
 	c->state = CONN_FREE;
 	c->gen++;
 	c->next = cs->free;
@@ -614,11 +612,8 @@ void conn_rearm(const struct conns *cs, const struct conn *c)
 	epoll_ctl(cs->epfd, EPOLL_CTL_MOD, c->io.fd, &e);
 }
 
-static void tls_failed(struct conns *cs, struct conn *c)
+static void transport_failed(struct conns *cs, struct conn *c, const char *what, int error)
 {
-	int error;
-	const char *what = tls_error(c->io.tls, &error);
-
 	if (!c->admitted) {
 		metrics.rejects[WHY_TLS_FAILED]++;
 		log_begin_limited(LOG_INFO, "reject");
@@ -635,6 +630,8 @@ bool conn_recv(struct conns *cs, struct conn *c, uint8_t *p, size_t cap, size_t 
 {
 	const ssize_t r = transport_recv(&c->io, p, cap);
 	const int e = errno;
+	const char *what = NULL;
+	int error;
 
 	*n = r < 0 ? 0 : (size_t)r;
 	cs->spent |= transport_worked();
@@ -642,8 +639,10 @@ bool conn_recv(struct conns *cs, struct conn *c, uint8_t *p, size_t cap, size_t 
 		conn_rearm(cs, c);
 	if (r > 0 || (r < 0 && (e == EAGAIN || e == EINTR)))
 		return true;
-	if (transport_tls(&c->io) && r < 0 && e == EPROTO && c->state != CONN_DRAIN)
-		tls_failed(cs, c);
+	if (r < 0 && e == EPROTO && c->state != CONN_DRAIN)
+		what = transport_error(&c->io, &error);
+	if (what)
+		transport_failed(cs, c, what, error);
 	else
 		conn_drop(cs, c, r == 0 && c->form == FORM_SSE ? WHY_PEER_CLOSED : WHY_PEER_GONE);
 	return false;
@@ -754,54 +753,38 @@ static void conn_new(struct conns *cs, struct transport io, const struct sockadd
 		conn_free(cs, c);
 }
 
-static void drop_pending(struct conns *cs, uint32_t id)
+/* The pending connection that has waited longest makes room; scarce: the one for which transport_open has
+ * none. False: there is none. */
+static bool drop_oldest(struct conns *cs, bool scarce)
 {
+	uint32_t id = cs->oldest;
+
+	while (id != CONN_NONE && scarce && !transport_scarce(&cs->slot[id].io))
+		id = cs->slot[id].next;
+	if (id == CONN_NONE)
+		return false;
 	struct conn *c = &cs->slot[id];
 
 	end_pending(cs, c, WHY_PENDING_FULL);
 	if (c->state != CONN_FREE)
 		conn_free(cs, c);
-}
-
-/* The pending connection that has waited longest makes room. */
-static void drop_oldest(struct conns *cs)
-{
-	drop_pending(cs, cs->oldest);
-}
-
-/* A state of TLS, if need be that of the pending connection that has waited longest with one. */
-static uint16_t tls_place(struct conns *cs)
-{
-	uint32_t id = cs->oldest;
-	uint16_t tls = tls_open();
-
-	if (tls != TLS_NONE)
-		return tls;
-	while (id != CONN_NONE && !transport_tls(&cs->slot[id].io))
-		id = cs->slot[id].next;
-	if (id == CONN_NONE)
-		return TLS_NONE;
-	drop_pending(cs, id);
-	return tls_open();
+	return true;
 }
 
 /* A new connection takes its place. */
 static void take_place(struct conns *cs, int fd, const struct sockaddr_storage *ss, bool is_metrics, bool tls)
 {
-	struct transport io = { fd, TLS_NONE };
+	struct transport io;
 
-	if (SLUICE_TLS && tls) {
-		io.tls = tls_place(cs);
-		if (io.tls == TLS_NONE) {
-			const struct conn c = { .peer = peer_of(cs, ss) };
+	if (!transport_open(&io, fd, tls) && !(drop_oldest(cs, true) && transport_open(&io, fd, tls))) {
+		const struct conn c = { .peer = peer_of(cs, ss) };
 
-			conn_log_reject(&c, WHY_TOO_MANY_CLIENTS, (struct span){ NULL, 0 }, NULL);
-			close(fd);
-			return;
-		}
+		conn_log_reject(&c, WHY_TOO_MANY_CLIENTS, (struct span){ NULL, 0 }, NULL);
+		close(fd);
+		return;
 	}
 	if (cs->npending == cs->config.max_pending)
-		drop_oldest(cs);
+		drop_oldest(cs, false);
 	conn_new(cs, io, ss, is_metrics);
 }
 
@@ -820,9 +803,8 @@ bool conns_accept(struct conns *cs, int listener, bool is_metrics, bool tls)
 		} else if (errno == EAGAIN || poll(&waiting, 1, 0) == 0) {
 			return true;		/* accept4 finds that out after a lack of descriptors */
 		} else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-			if (cs->npending == 0)
+			if (!drop_oldest(cs, false))
 				return false;
-			drop_oldest(cs);
 		}
 	}
 	return true;

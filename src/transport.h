@@ -7,6 +7,7 @@
 #define TRANSPORT_H
 
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "tls.h"
 
@@ -20,9 +21,35 @@ static inline bool transport_tls(const struct transport *t)
 	return SLUICE_TLS && t->tls != TLS_NONE;
 }
 
+/* For a new connection. False: of what it needs beside the descriptor all is taken, by those that are
+ * transport_scarce. */
+static inline bool transport_open(struct transport *t, int fd, bool tls)
+{
+	*t = (struct transport){ fd, SLUICE_TLS && tls ? tls_open() : TLS_NONE };
+	return !SLUICE_TLS || !tls || t->tls != TLS_NONE;
+}
+
+static inline bool transport_scarce(const struct transport *t)
+{
+	return transport_tls(t);
+}
+
+static inline void transport_close(const struct transport *t)
+{
+	if (transport_tls(t))
+		tls_close(t->tls, t->fd);
+	close(t->fd);
+}
+
 static inline ssize_t transport_recv(const struct transport *t, void *p, size_t n)
 {
 	return transport_tls(t) ? tls_recv(t->tls, t->fd, p, n) : recv(t->fd, p, n, 0);
+}
+
+/* What was wrong when transport_recv said EPROTO, and a number for that; NULL: such a one never does. */
+static inline const char *transport_error(const struct transport *t, int *number)
+{
+	return transport_tls(t) ? tls_error(t->tls, number) : NULL;
 }
 
 static inline ssize_t transport_send(const struct transport *t, const void *p, size_t n, bool more)
