@@ -389,12 +389,17 @@ void conn_log_rest(struct span subject, const struct jwt *jwt)
 	log_end();
 }
 
-void conn_log_reject(const struct conn *c, enum why why, struct span subject, const struct jwt *jwt)
+static void reject_begin(const struct conn *c, enum why why)
 {
 	metrics.rejects[why]++;
 	log_begin_limited(LOG_INFO, "reject");
 	log_peer(&c->peer);
 	log_text("reason", why_text(why));
+}
+
+void conn_log_reject(const struct conn *c, enum why why, struct span subject, const struct jwt *jwt)
+{
+	reject_begin(c, why);
 	conn_log_rest(subject, why > WHY_SIGNATURE_INVALID ? jwt : NULL);
 }
 
@@ -615,10 +620,7 @@ void conn_rearm(const struct conns *cs, const struct conn *c)
 static void transport_failed(struct conns *cs, struct conn *c, const char *what, int error)
 {
 	if (!c->admitted) {
-		metrics.rejects[WHY_TLS_FAILED]++;
-		log_begin_limited(LOG_INFO, "reject");
-		log_peer(&c->peer);
-		log_text("reason", why_text(WHY_TLS_FAILED));
+		reject_begin(c, WHY_TLS_FAILED);
 		log_text("what", what);
 		log_num("error", error);
 		log_end();

@@ -22,21 +22,11 @@ static void end(struct conns *cs, struct conn *c, enum why why)
 
 /* ---- sluice.v1 ---- */
 
-static void put_error(struct conns *cs, struct conn *c, struct span id, enum why why)
-{
-	uint8_t out[V1_REPLY_MAX];
-
-	conn_out(cs, c, out, v1_error(out, id, none, why));
-}
-
 static void put_result(struct conns *cs, struct conn *c, struct span id, enum why why)
 {
 	uint8_t out[V1_REPLY_MAX];
 
-	if (why != WHY_OK)
-		put_error(cs, c, id, why);
-	else
-		conn_out(cs, c, out, v1_ok(out, id));
+	conn_out(cs, c, out, why == WHY_OK ? v1_ok(out, id) : v1_error(out, id, none, why));
 }
 
 static void put_ready(struct conns *cs, struct conn *c, struct span id)
@@ -105,7 +95,7 @@ static void op_auth(struct conns *cs, struct conn *c, const struct v1_op *op)
 		return;
 	conn_log_reject(c, why, none, &jwt);
 	if (c->state == CONN_OPEN)
-		put_error(cs, c, op->id, why);
+		put_result(cs, c, op->id, why);
 	else
 		conn_close(cs, c, why);
 }
@@ -360,7 +350,7 @@ static void stash(struct conns *cs, struct conn *c, const uint8_t *p, size_t n)
 {
 	struct conn_cold *cold = conn_cold(cs, c);
 
-	memcpy(cold->small, p, n);		/* n: one read, or what came with a head */
+	memmove(cold->small, p, n);		/* n: one read, or what came with a head */
 	cold->message.len = (uint32_t)n;
 	c->stashed = true;
 }
@@ -434,16 +424,15 @@ void conn_input_frames(struct conns *cs, struct conn *c, bool ended)
 	conn_rearm(cs, c);
 }
 
-/* There is room in out again. */
+/* There is room in out again. What is kept of the input, or put together from it, comes to stand before
+ * what has not been looked at. */
 void conn_unstash(struct conns *cs, struct conn *c)
 {
-	const size_t n = conn_cold(cs, c)->message.len;
-	uint8_t in[SMALL_SIZE];
+	struct conn_cold *cold = conn_cold(cs, c);
 
 	if (!conn_out_room(c, 0))
 		return;
-	memcpy(in, conn_cold(cs, c)->small, n);
 	c->stashed = false;
-	if (conn_frames(cs, c, in, n) && !c->stashed)
+	if (conn_frames(cs, c, cold->small, cold->message.len) && !c->stashed)
 		conn_rearm(cs, c);
 }
