@@ -58,8 +58,7 @@ struct conn {
 	uint32_t next, prev;		/* pending list; next alone: free list, plus 1 */
 	uint32_t buf;			/* pending: what has come of a head or an auth, or CONN_NONE */
 	uint16_t head_len, head_seen;	/* bytes in buf; looked at, or taken */
-	uint8_t  state : 4;
-	uint8_t  form : 2;		/* enum form of what it gets; FORM_V1 from the upgrade on */
+	uint8_t  state;
 	uint8_t  why;			/* what ends it */
 	uint8_t  in_len;		/* bytes of a frame not all here, in cold.in */
 	uint8_t  key;			/* BODY, OPEN: of its token, in the keyring */
@@ -68,18 +67,19 @@ struct conn {
 	bool     admitted : 1;
 	bool     metrics : 1;		/* came in on --metrics */
 	bool     kept : 1;		/* a request has been answered before */
-	bool     blocked : 1;		/* the socket was full; EPOLLOUT will come */
-	bool     joined : 1;		/* a reader in the hub */
 	bool     slow : 1;		/* was overtaken, and has not caught up since */
 	bool     deaf : 1;		/* the peer broke the framing: input means nothing more */
 	bool     peer_closed : 1;	/* its close frame has come */
 	bool     publishes : 1;		/* raw: may publish its subject */
 	bool     by_session : 1;	/* end_ms is that of its session, not of its token */
-	bool     talking : 1;		/* a message of its own has begun, see cold.message */
 	bool     held : 1;		/* has a message buffer, cold.message.buf, and not cold.small */
 	bool     stashed : 1;		/* cold.small is input not looked at yet, until there is room in out */
 	bool     starved : 1;		/* waits for a message buffer, unread */
 	bool     late : 1;		/* pending, and has its turn after all others */
+	uint8_t  form;			/* enum form of what it gets; FORM_V1 from the upgrade on */
+	bool     blocked;		/* the socket was full; EPOLLOUT will come */
+	bool     joined;		/* a reader in the hub */
+	bool     talking;		/* a message of its own has begun, see cold.message */
 	uint32_t heard_ms, moved_ms;	/* last sign of life; last byte that its socket took */
 	struct conn_peer peer;
 	uint64_t left;			/* of a data frame's payload: still to come */

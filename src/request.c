@@ -178,7 +178,7 @@ static uint64_t join(struct conns *cs, struct conn *c, enum form form, const str
 	conns_flush(cs);			/* what it has posted */
 	const uint32_t id = conn_id(cs, c), subject = conn_subject(cs, r->path);
 
-	c->form = form & 3u;
+	c->form = (uint8_t)form;
 	c->publishes = form == FORM_FRAME && !cs->admit->open && admit_covers(cs->admit, jwt->key,
 	    jwt->grants.s, jwt->grants.n, GRANT_PUB, (const uint8_t *)r->path.p, r->path.n);
 	hub_join(&cs->hub, id, subject);
