@@ -361,33 +361,27 @@ uint32_t hub_room(struct hub *h, uint32_t len)
 	while (ring_must_drop(&h->ring, len)) {
 		const uint32_t id = ring_at(&h->ring, h->ring.tail)->first_stuck;
 
-		if (id != HUB_NONE)
+		if (id != HUB_NONE) {
+			if (h->wanted < len)
+				h->wanted = len;
 			return id;
+		}
 		drop(h);
 	}
+	if (h->wanted <= len)
+		h->wanted = 0;
 	return HUB_NONE;
 }
 
 bool hub_has_room(const struct hub *h)
 {
-	const struct ring *r = &h->ring;
-	uint64_t i = r->tail;
+	const uint32_t quarter = h->ring.size / 4;
+	struct ring r = h->ring;
 
-	if (r->head == r->tail)
-		return true;
-	const uint32_t oldest = ring_at(r, i)->at;
-	uint64_t bytes = oldest >= r->end ? oldest - r->end : r->size - r->end + oldest;
-	uint64_t records = r->cap - (r->head - r->tail);
-
-	for (; bytes < r->size / 4 || records < r->cap / 4; i++) {
-		if (i == r->head)
-			return true;
-		if (ring_at(r, i)->first_stuck != HUB_NONE)
-			return false;
-		bytes += ring_at(r, i)->len;
-		records++;
-	}
-	return true;
+	while (r.tail < r.head && ring_at(&r, r.tail)->first_stuck == HUB_NONE)
+		r.tail++;
+	return r.cap - (r.head - r.tail) >= r.cap / 4 &&
+	    !ring_must_drop(&r, h->wanted > quarter ? h->wanted : quarter);
 }
 
 uint32_t hub_subject_room(struct hub *h)

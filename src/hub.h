@@ -114,6 +114,7 @@ struct hub {
 	uint32_t nidle;			/* at most HUB_SPARE */
 	uint32_t nsubs, subs_made, subs_free;
 	uint64_t floor;			/* the highest number that a forgotten subject had */
+	uint32_t wanted;		/* bytes: the longest frame that was refused, see hub_has_room */
 	uint32_t fresh;			/* bytes of the batch */
 	uint32_t batch_subject;
 	uint64_t batch;			/* its first record, or RING_NONE */
@@ -200,7 +201,8 @@ void hub_noticed(struct hub *h, uint32_t id, uint32_t sub);
  * at which a reader is stuck. That reader, or HUB_NONE when there is room. */
 uint32_t hub_room(struct hub *h, uint32_t len);
 
-/* A quarter of the ring can be published before a stuck reader stands in the way. */
+/* A quarter of the ring can be published before a stuck reader stands in the way, and the longest
+ * frame that hub_room has refused, until it has let in one as long. */
 bool hub_has_room(const struct hub *h);
 
 /* The first of the readers (then stuck_next) that are stuck furthest back, or HUB_NONE. */

@@ -31,6 +31,7 @@ static uint32_t nreaders, npinned, nnames;
 static uint64_t number[NAMES];		/* of the newest message */
 static uint64_t highest;		/* of any name that was forgotten */
 static bool known[NAMES];		/* the table has it */
+static uint32_t wanted;			/* the longest that was refused, until one as long is not */
 static bool ok;
 
 static uint32_t below(uint32_t n)
@@ -340,6 +341,7 @@ static uint32_t room(uint32_t len)
 
 	ok = ok && CHECK(h.ring.tail == tail) && CHECK((id == HUB_NONE) == fit) &&
 	    CHECK(id == HUB_NONE || stuck_at(tail, id)) && CHECK(tail <= unflushed);
+	wanted = !fit && wanted < len ? len : fit && wanted <= len ? 0 : wanted;
 	return id;
 }
 
@@ -481,30 +483,15 @@ static void check_stuck(void)
 		ok = CHECK(listed[id] || i == h.ring.head || !stuck_at(i, id));
 }
 
-/* Between the newest and the first at which somebody is stuck lie a quarter of the bytes and of
- * the records; and it is not said that they do not, but for what the wrap wastes. */
+/* Once nobody is stuck before the first who is, a quarter of the bytes and of the records is free,
+ * and the longest that has been refused finds its place: else it would be refused for ever. */
 static void check_has_room(void)
 {
 	const uint64_t i = first_stuck();
-	const bool has = hub_has_room(&h);
+	const uint32_t least = wanted > h.ring.size / 4 ? wanted : h.ring.size / 4;
+	const bool has = h.ring.cap - (h.ring.head - i) >= h.ring.cap / 4 && fits(i, least);
 
-	if (i == h.ring.head) {
-		ok = ok && CHECK(has);
-		return;
-	}
-	uint32_t waste = 0;
-	const struct frame *last = &frames[h.ring.head - 1];
-	const uint32_t end = last->at + last->len, at = frames[i].at;
-	const uint32_t bytes = at >= end ? at - end : h.ring.size - end + at;
-	const uint64_t records = h.ring.cap - (h.ring.head - i);
-
-	for (uint64_t k = h.ring.tail; k < i; k++)
-		if (frames[k + 1].at < frames[k].at)
-			waste = h.ring.size - frames[k].at - frames[k].len;
-	if (bytes < h.ring.size / 4 || records < h.ring.cap / 4)
-		ok = ok && CHECK(!has);
-	else if (bytes - waste >= h.ring.size / 4)
-		ok = ok && CHECK(has);
+	ok = ok && CHECK(hub_has_room(&h) == (i == h.ring.head || has));
 }
 
 /* cap: of the table, 0 for all that there is. */
@@ -516,7 +503,7 @@ static void begin(uint32_t bytes, uint32_t readers_, uint32_t pinned, uint32_t n
 	nreaders = readers_;
 	npinned = pinned;
 	nnames = names;
-	unflushed = 0;
+	unflushed = wanted = 0;
 	memset(known, 0, sizeof known);
 	highest = 0;
 	hub_memory = calloc(1, hub_size(nreaders, npinned, 0));

@@ -290,6 +290,26 @@ class Slow(black.Case):
         os.close(fa)
         os.close(fb)
 
+    def test_wait_for_a_long_one(self):
+        """A message that needs far more room than is free behind the one who is stuck."""
+        s = self.server("--slow", "wait", "--buffer", "128K", "--metrics", f"unix:{self.tmp}/m")
+        stuck, good = s.ws(rcvbuf=4096), s.ws()
+        sent = 0
+
+        def behind():
+            nonlocal sent
+            for _ in range(4):
+                s.feed(b"." * 999 + b"\n")
+                sent += 1
+                self.assertEqual(good.message(), b"." * 999)
+            m = self.metrics(s, f"{self.tmp}/m")
+            return 2 * sent - m["sluice_deliveries_total"] >= 48
+        until(behind, "half of the ring behind")
+        s.feed(b"x" * 65000 + b"\n")
+        self.assertEqual(good.message(), b"x" * 65000)
+        self.assertEqual(s.wait_log(event="close", reason="too_slow")["client"],
+                         "%s:%d" % stuck.sock.getsockname())
+
     def test_wait_for_a_trickle(self):
         """Progress is progress, however little: too little for the socket to become writable."""
         s = self.server("--slow", "wait")
