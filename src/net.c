@@ -85,12 +85,12 @@ static int try_bind(int type, const struct sockaddr *sa, socklen_t len, bool bot
 
 	if (fd < 0)
 		return -1;
-	if (sa->sa_family != AF_UNIX)
-		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
 	if (sa->sa_family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, both ? &off : &on, sizeof on);
-	if (type == SOCK_STREAM)
+	if (type == SOCK_STREAM) {	/* with SO_REUSEADDR another could take a datagram port away */
+		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
 		tune(fd);
+	}
 	if (bind(fd, sa, len) == 0 && (type == SOCK_DGRAM || listen(fd, BACKLOG) == 0))
 		return fd;
 	const int e = errno;

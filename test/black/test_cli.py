@@ -121,6 +121,11 @@ class Cli(black.Case):
             self.fails(1, "--listen", f"127.0.0.1:{port}", names=[str(port)])
             self.fails(1, "--listen", "127.0.0.1:0", "--metrics", f"127.0.0.1:{port}",
                        names=[str(port)])
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)   # it would share
+            taken.bind(("127.0.0.1", 0))
+            port = taken.getsockname()[1]
+            self.fails(1, "--listen", "127.0.0.1:0", "--source", f"udp:127.0.0.1:{port}", names=[str(port)])
 
     def test_help(self):
         p = run("--help")
