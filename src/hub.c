@@ -762,6 +762,20 @@ uint64_t hub_replay(struct hub *h, uint32_t id, const struct hub_replay *replay)
 	return missed;
 }
 
+/* The same for a pattern that is new. While what another replays goes on, as of that one: were they
+ * of many times, number_before would have to count anew for each record. */
+static void pattern_from(const struct hub *h, struct hub_sub *s, uint64_t count)
+{
+	const bool first = h->many[s->reader].npatterns == 1;
+	const uint64_t last = first ? 0 : h->sub[s->own_next].live;
+
+	s->want = count;
+	if (last > position(h, s->reader))
+		s->live = last;
+	else if (count == 0)
+		s->live = 0;
+}
+
 /* The first record that it was promised, or RING_NONE. */
 static uint64_t promised(const struct hub *h, const struct hub_sub *s)
 {
@@ -866,7 +880,10 @@ enum hub_result hub_subscribe(struct hub *h, uint32_t id, const void *name, size
 	const uint32_t sub = sub_make(h, id, entry);
 	struct hub_sub *s = &h->sub[sub];
 
-	s->want = of_pattern(h, s) ? replay->count : replay_from(&h->subject[entry], replay, &missed);
+	if (of_pattern(h, s))
+		pattern_from(h, s, replay->count);
+	else
+		s->want = replay_from(&h->subject[entry], replay, &missed);
 	if (r->record != RING_NONE && r->off > 0)
 		s->skip = r->record;
 	const uint64_t first = promised(h, s);

@@ -176,7 +176,8 @@ enum hub_result {
 };
 
 /* Subscribe to a valid subject, or pattern (a "+" or "*" in it), of which count is of each
- * subject and since means nothing. Needs room as hub_subject does. One that it has already is
+ * subject and since means nothing; while what another pattern replays is not all sent, it counts
+ * from then, and what has come since comes too. Needs room as hub_subject does. One that it has already is
  * replaced. What is replayed comes first, and of this subscription only; but a frame that has
  * been begun is finished, and is not sent once more. Where messages of a `since` are gone, the
  * notice is due. */

@@ -35,6 +35,7 @@ static struct own {
 	const char *name;
 	bool ended, gap;
 	uint64_t missed;
+	uint64_t made, live;	/* of a pattern: in which order; what came from live on is its */
 } own[READERS][OWN];		/* those with a name */
 
 static struct reader {
@@ -52,6 +53,7 @@ static uint8_t *hub_memory;
 static uint64_t seed, unflushed, highest;
 static uint32_t nreaders, nsubs, nnames;
 static bool known[NSUBJECTS];		/* the table has it */
+static uint64_t made;			/* subscriptions */
 static uint64_t gone;			/* records that were seen to go */
 static bool ok;
 
@@ -121,6 +123,39 @@ static uint64_t oldest_of(const char *name)
 	return newest_of(name) + 1;
 }
 
+/* The newest number of a subject before record i. */
+static uint64_t newest_before(const char *name, uint64_t i)
+{
+	for (; i < h.ring.head; i++)
+		if (strcmp(messages[i].name, name) == 0)
+			return messages[i].number - 1;
+	return newest_of(name);
+}
+
+/* Up to here a reader has been sent all. */
+static uint64_t position(uint32_t id)
+{
+	const uint64_t next = next_due(id, h.ring.tail);
+
+	if (readers[id].off && (next == RING_NONE || next > readers[id].begun))
+		return readers[id].begun + 1;
+	return next == RING_NONE ? h.ring.head : next;
+}
+
+/* As of when a pattern is replayed: now, or as the newest other, while what that replays goes on. */
+static uint64_t live_of(uint32_t id, uint32_t k, uint64_t count_)
+{
+	const struct own *last = NULL;
+
+	for (uint32_t i = 0; i < OWN; i++) {
+		const struct own *o = &own[id][i];
+
+		if (o->name && i != k && is_pattern(o->name) && (!last || o->made > last->made))
+			last = o;
+	}
+	return last && last->live > position(id) ? last->live : count_ ? h.ring.head : 0;
+}
+
 static void expect_replay(uint32_t id, uint32_t k, const struct hub_replay *replay)
 {
 	struct own *o = &own[id][k];
@@ -130,10 +165,13 @@ static void expect_replay(uint32_t id, uint32_t k, const struct hub_replay *repl
 	const uint64_t newest = newest_of(o->name), oldest = oldest_of(o->name);
 	const bool unknown = since && (replay->after < base || replay->after > newest);
 
+	o->made = ++made;
+	o->live = is_pattern(o->name) ? live_of(id, k, replay->count) : h.ring.head;
 	for (uint64_t i = h.ring.tail; i < h.ring.head; i++) {
 		const struct message *m = &messages[i];
 		const bool asked = unknown || (since ? m->number > replay->after :
-		    newest_of(m->name) - m->number < replay->count);
+		    replay->count > 0 && (i >= o->live ||
+		    newest_before(m->name, o->live) - m->number < replay->count));
 
 		if (asked && covers(o->name, m->name) && !(readers[id].off && readers[id].begun == i))
 			due[id][i] |= 1u << k;
@@ -149,6 +187,7 @@ static void check_reader(uint32_t id)
 	const struct hub_reader *r = &h.reader[id];
 	const struct hub_many *m = &h.many[id];
 	uint32_t n = 0, npatterns = 0, replaying = 0, notices = 0, wanted = 0;
+	uint64_t live = 0;
 
 	ok = ok && CHECK(r->off == readers[id].off) &&
 	    CHECK(r->record == (r->off ? readers[id].begun : next_due(id, h.ring.tail)));
@@ -159,6 +198,14 @@ static void check_reader(uint32_t id)
 		const bool pattern = h.subject[h.sub[s].entry].shape != HUB_SHAPES;
 
 		ok = ok && CHECK(!pattern || npatterns == n);
+
+		const struct hub_sub *t = &h.sub[s];
+		const uint64_t from = t->replaying || t->from > m->until ? t->from : m->until;
+
+		if (pattern && t->live > from && t->live > position(id)) {
+			ok = ok && CHECK(live == 0 || live == t->live);	/* one memo serves all */
+			live = t->live;
+		}
 		npatterns += pattern;
 		replaying += h.sub[s].replaying;
 		wanted += h.sub[s].gap || h.sub[s].ended;

@@ -230,6 +230,8 @@ enum hub_result __wrap_hub_subscribe(struct hub *h, uint32_t id, const void *nam
 	}
 	const enum hub_result result = __real_hub_subscribe(h, id, name, n, replay);
 
+	if (result == HUB_OK && t.name >= SUBJECTS && t.name != OTHER && replay->count > 0)
+		turn_as_of(&t, h, h->sub[h->many[id].subs].live, replay->count);
 	if (result == HUB_OK)
 		turn(id, &t);
 	return result;

@@ -302,4 +302,17 @@ static void turn_from(struct turn *t, const struct hub *h, uint64_t i)
 	}
 }
 
+/* The last count of each subject before record live, and what came from then on. */
+static void turn_as_of(struct turn *t, const struct hub *h, uint64_t live, uint64_t count)
+{
+	turn_from(t, h, live);
+	for (uint32_t s = 0; s < SUBJECTS; s++) {
+		const uint32_t e = hub_find(h, names[s], strlen(names[s]));
+		const uint64_t oldest = e == HUB_NONE ? 1 : h->subject[e].number - h->subject[e].count + 1;
+		const uint64_t have = t->due.next[s] - oldest;
+
+		t->due.next[s] -= count < have ? count : have;
+	}
+}
+
 #endif
