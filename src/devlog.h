@@ -1,4 +1,4 @@
-/* devlog.h - lines to the system's log, as syslog(3) sends them (RFC 3164, less the host).
+/* devlog.h - lines to the system's log, as syslog(3) sends them (RFC 3164), less the time.
  *
  * Owns a socket that is connected to /dev/log. Never waits. */
 
