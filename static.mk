@@ -22,9 +22,10 @@ static:
 	$(STATIC_GOAL:%=build/$(STATIC)/%)
 
 ifdef STATIC_MAKE
-# What relro would protect is not read-only in time: musl leaves that to a loader. It costs
-# up to 64 KB of padding.
-STATIC_LINK = $(LINK) -Wl,-z,norelro -s
+# What relro would protect is not read-only in time: musl leaves that to a loader. Data begin
+# where code ends, in a page of the file that is mapped twice; else there are up to 64 KB of
+# padding between them.
+STATIC_LINK = $(LINK) -Wl,-z,norelro,-z,common-page-size=16,--build-id=none -s
 STATIC_FLAGS = $(BUILT) -fno-unwind-tables $(CFLAGS)
 ifeq ($(TLS),0)
 $(eval $(call kind,$(STATIC),$(NOTLS) $(STATIC_FLAGS),$(STATIC_LINK),$(NOTLS_ROOMS),))
