@@ -63,7 +63,14 @@ void args_bad(const struct args *a, int status, const char *name, const char *va
 	struct given g = { .name = name };
 
 	find(a, &g);
-	fatal(status, place(a, a->line[g.row]), "--", name, value ? " " : "", value ? value : "", ": ",
+	const struct arg *row = &a->row[g.row];
+	const struct arg_list *list = (const void *)((const char *)a->fields + row->at);
+	uint32_t line = a->line[g.row];
+
+	for (uint32_t i = 0; row->kind == ARG_LIST && i < list->n; i++)
+		if (list->s[i] == value)
+			line = list->line[i];
+	fatal(status, place(a, line), "--", name, value ? " " : "", value ? value : "", ": ",
 	    what, NULL);
 }
 
@@ -122,6 +129,7 @@ static void add(const struct args *a, const struct given *g, struct arg_list *li
 {
 	if (list->n == a->row[g->row].max)
 		bad(a, g, "too many of them");
+	list->line[list->n] = g->line;
 	list->s[list->n++] = g->value;
 }
 
@@ -240,6 +248,7 @@ static void read_config(struct args *a, void *fields)
 
 void args_read(struct args *a, void *fields, int argc, char **argv)
 {
+	a->fields = fields;
 	if (a->operand)
 		*a->operand = NULL;
 	read_command_line(a, fields, argc, argv);

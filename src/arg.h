@@ -25,6 +25,7 @@ enum arg_kind {
 
 struct arg_list {
 	const char *s[ARG_LIST_MAX];
+	uint32_t line[ARG_LIST_MAX];	/* as in args */
 	uint32_t n;
 };
 
@@ -41,13 +42,15 @@ struct args {
 	const char *command;	/* "sluice", "sluice token" */
 	const char *(*check)(size_t at, const char *value);	/* what is wrong, or NULL */
 	const char **operand;	/* for one argument that is no option; NULL: there is none */
+	const void *fields;
 	const char *config;
 	uint32_t line[ARGS_MAX];	/* where it was given last: in config, or UINT32_MAX */
 };
 
 void args_read(struct args *a, void *fields, int argc, char **argv);
 
-/* fatal with "--NAME VALUE: WHAT", and where it stood; value may be NULL. */
+/* fatal with "--NAME VALUE: WHAT", and where it stood; value may be NULL, and of a list it is one
+ * of its strings. */
 _Noreturn void args_bad(const struct args *a, int status, const char *name, const char *value,
     const char *what);
 

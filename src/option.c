@@ -188,6 +188,6 @@ void options_read(struct options *o, int argc, char **argv, const char **operand
 	for (unsigned i = 0, stdins = 0; i < o->source.n; i++) {
 		source_parse(&o->spec[i], o->source.s[i]);
 		if (o->spec[i].kind == SOURCE_STDIN && stdins++)
-			options_bad(2, "source", "-", "there is one stdin only");
+			options_bad(2, "source", o->source.s[i], "there is one stdin only");
 	}
 }

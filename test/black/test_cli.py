@@ -211,6 +211,18 @@ binary
                 conf = self.path("conf", b"log-level info\n" + line + b"\nbinary\n")
                 self.fails(2, "--config", conf, names=[f"{conf}:2", name])
 
+    def test_line_of_many(self):
+        """Of those given several times, the one that is wrong."""
+        key = self.path("good", b'{"keys":[{"kty":"oct","kid":"a","k":"' + b"A" * 43 + b'"}]}')
+        for lines, at in (((f"keys {key}", "keys /nonexistent/key", f"keys b={key}"), 2),
+                          (("source /a=-", "source /b=-", f"source /c=fifo:{self.tmp}/f"), 2),
+                          (("listen tls:127.0.0.1:0", "listen 127.0.0.1:0"), 1)):
+            with self.subTest(lines):
+                conf = self.path("conf", "\n".join(lines).encode())
+                name, value = lines[at - 1].split()
+                self.fails(2, "--config", conf, names=[f"{conf}:{at}: --{name} {value}: "])
+        self.fails(2, "--config", conf, "--listen", "tls:127.0.0.1:0", names=["sluice: --listen tls:"])
+
     def test_config_without_final_newline(self):
         self.server("--config", self.path("conf", b"listen 127.0.0.1:0\nno-auth"), listen=(),
                     secret=None).ws(token=None)
