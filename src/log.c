@@ -248,6 +248,9 @@ void fatal(int status, ...)
 	va_start(ap, status);
 	text_list(&line, ap);
 	va_end(ap);
+	for (size_t i = 0; i < text_len(&line); i++)
+		if ((uint8_t)bytes[i] < ' ')
+			bytes[i] = '?';		/* one line, whatever was given */
 	level_now = LOG_ERROR;
 	if (to_system)
 		send_line();

@@ -223,6 +223,10 @@ binary
                 self.fails(2, "--config", conf, names=[f"{conf}:{at}: --{name} {value}: "])
         self.fails(2, "--config", conf, "--listen", "tls:127.0.0.1:0", names=["sluice: --listen tls:"])
 
+    def test_one_line(self):
+        """Whatever is in the value."""
+        self.fails(2, "--listen", "a\nb\x1b[1mc", names=["--listen a?b?[1mc"])
+
     def test_config_without_final_newline(self):
         self.server("--config", self.path("conf", b"listen 127.0.0.1:0\nno-auth"), listen=(),
                     secret=None).ws(token=None)
