@@ -58,13 +58,24 @@ static const char help[] =
 
 static const char *check(size_t at, const char *value)
 {
-	if (at == offsetof(struct request, keys))
+	const uint8_t *s = (const uint8_t *)value;
+	const size_t n = strlen(value);
+
+	switch (at) {
+	case offsetof(struct request, keys):
 		return keys_check(value);
-	if (at != offsetof(struct request, sub) && at != offsetof(struct request, pub) &&
-	    at != offsetof(struct request, all))
+	case offsetof(struct request, subject):
+	case offsetof(struct request, issuer):
+	case offsetof(struct request, audience):
+	case offsetof(struct request, kid):
+		return utf8_valid(s, n) ? NULL : "wanted UTF-8";
+	case offsetof(struct request, sub):
+	case offsetof(struct request, pub):
+	case offsetof(struct request, all):
+		return subject_pattern_valid(s, n) ? NULL : "wanted a subject like /a/b, /a/+ or /a/*";
+	default:
 		return NULL;
-	return subject_pattern_valid((const uint8_t *)value, strlen(value)) ? NULL :
-	    "wanted a subject like /a/b, /a/+ or /a/*";
+	}
 }
 
 static void put_string(struct text *t, const char *s, size_t n)
@@ -78,8 +89,6 @@ static void put_member(struct text *t, const char *name, const char *value)
 {
 	if (!value)
 		return;
-	if (!utf8_valid((const uint8_t *)value, strlen(value)))
-		fatal(2, name, ": not UTF-8", NULL);
 	text_str(t, ",");
 	put_string(t, name, strlen(name));
 	text_str(t, ":");

@@ -733,7 +733,7 @@ def run(*args, env=None, stdin=b"", wrap=(), timeout=WAIT):
     e.pop("SLUICE_SECRET", None)
     p = subprocess.run([*wrap, SLUICE, *map(str, args)], env={**e, **(env or {})}, input=stdin,
                        capture_output=True, timeout=timeout)
-    p.out, p.err = p.stdout.decode(), p.stderr.decode()
+    p.out, p.err = p.stdout.decode(), p.stderr.decode(errors="surrogateescape")
     return p
 
 

@@ -249,7 +249,8 @@ binary
     def test_token_command(self):
         for args in (["--ttl", "x"], ["--ttl", "-1"], ["--claim", "nonsense"],
                      ["--claim", "a={"], ["--session", "0"], ["--frobnicate"], ["--allow-sub", "/a/+b"],
-                     ["--allow-pub", "a"], ["--secret-file", "/nonexistent/s"], ["--ttl"]):
+                     ["--allow-pub", "a"], ["--secret-file", "/nonexistent/s"], ["--ttl"],
+                     ["--subject", "\udcff"], ["--issuer", "\udcff"], ["--audience", "\udcff"], ["--kid", "\udcff"]):
             with self.subTest(args):
                 self.fails(2, "token", *args, names=[args[0]])
         self.fails(2, "token", env={})
