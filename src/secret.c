@@ -22,7 +22,7 @@ bool secret_in_environment(void)
 /* What is locked when it is touched costs nothing before. */
 void secret_guard(void *p, size_t n)
 {
-	const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), off = (uintptr_t)p % page;
+	const uintptr_t page = (uintptr_t)getpagesize(), off = (uintptr_t)p % page;
 
 	madvise((uint8_t *)p - off, n + off, MADV_DONTDUMP);
 #ifdef SYS_mlock2
