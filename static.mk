@@ -26,7 +26,8 @@ ifdef STATIC_MAKE
 # where code ends, in a page of the file that is mapped twice; else there are up to 64 KB of
 # padding between them.
 STATIC_LINK = $(LINK) -Wl,-z,norelro,-z,common-page-size=16,--build-id=none -s
-STATIC_FLAGS = $(BUILT) -fno-unwind-tables $(CFLAGS)
+# What one caller has is inlined, whichever file it is in; the objects hold code too, to be looked at.
+STATIC_FLAGS = $(BUILT) -fno-unwind-tables $(CFLAGS) -flto=auto -ffat-lto-objects
 ifeq ($(TLS),0)
 $(eval $(call kind,$(STATIC),$(NOTLS) $(STATIC_FLAGS),$(STATIC_LINK),$(NOTLS_ROOMS),))
 else
