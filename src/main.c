@@ -171,7 +171,7 @@ static void listen_at(struct server *s, const char *option, const char *addr, bo
 {
 	const char *tls = is_metrics ? NULL : option_tls(addr);
 	int fd[ADDRS_MAX];
-	const unsigned n = net_bind(fd, option, tls ? tls : addr, SOCK_STREAM);
+	const unsigned n = net_bind(fd, option, addr, tls ? tls : addr, SOCK_STREAM);
 
 	for (unsigned i = 0; i < n; i++)
 		s->listener[s->nlisteners++] = (struct listener){ fd[i], is_metrics, tls };

@@ -103,9 +103,8 @@ static int try_bind(int type, const struct sockaddr *sa, socklen_t len, bool bot
 /* A socket that nobody listens on any more is in the way, and is removed. */
 static bool stale(const struct sockaddr_un *sun)
 {
-	struct stat st;
 	const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	const bool dead = lstat(sun->sun_path, &st) == 0 && S_ISSOCK(st.st_mode) && fd >= 0 &&
+	const bool dead = fd >= 0 &&
 	    connect(fd, (const struct sockaddr *)sun, sizeof *sun) != 0 && errno == ECONNREFUSED;
 
 	if (fd >= 0)
@@ -116,15 +115,18 @@ static bool stale(const struct sockaddr_un *sun)
 static int bind_unix(const char *path, int type)
 {
 	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+	struct stat st;
 	int fd;
 
 	memcpy(sun.sun_path, path, strlen(path) + 1);
 	fd = try_bind(type, (struct sockaddr *)&sun, sizeof sun, false);
 	if (fd < 0 && errno == EADDRINUSE) {
-		if (stale(&sun) && unlink(path) == 0)
+		const bool is_socket = lstat(path, &st) == 0 && S_ISSOCK(st.st_mode);
+
+		if (is_socket && stale(&sun) && unlink(path) == 0)
 			fd = try_bind(type, (struct sockaddr *)&sun, sizeof sun, false);
 		else
-			errno = EADDRINUSE;
+			errno = is_socket ? EADDRINUSE : ENOTSOCK;
 	}
 	if (fd >= 0)
 		made[nmade++] = path;
@@ -174,7 +176,13 @@ bool net_adopt(int fd)
 	return fcntl(fd, F_SETFD, FD_CLOEXEC) == 0 && fcntl(fd, F_SETFL, O_NONBLOCK) == 0;
 }
 
-unsigned net_resolve(struct net_addr out[ADDRS_MAX], const char *option, const char *addr)
+static _Noreturn void refuse(const char *option, const char *value, const char *what)
+{
+	fatal(1, "--", option, " ", value, ": ", what, NULL);
+}
+
+unsigned net_resolve(struct net_addr out[ADDRS_MAX], const char *option, const char *value,
+    const char *addr)
 {
 	struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *list;
 	struct parts p;
@@ -186,7 +194,7 @@ unsigned net_resolve(struct net_addr out[ADDRS_MAX], const char *option, const c
 		return 1;
 	e = getaddrinfo(p.host, p.text, &hints, &list);
 	if (e != 0)
-		fatal(1, "--", option, " ", addr, ": ", e == EAI_SYSTEM ? strerror(errno) : gai_strerror(e), NULL);
+		refuse(option, value, e == EAI_SYSTEM ? strerror(errno) : gai_strerror(e));
 	for (const struct addrinfo *a = list; a && n < ADDRS_MAX; a = a->ai_next, n++) {
 		memcpy(&out[n].ss, a->ai_addr, a->ai_addrlen);
 		out[n].len = a->ai_addrlen;
@@ -195,10 +203,11 @@ unsigned net_resolve(struct net_addr out[ADDRS_MAX], const char *option, const c
 	return n;
 }
 
-static unsigned bind_host(int fd[ADDRS_MAX], const char *option, const char *addr, int type)
+static unsigned bind_host(int fd[ADDRS_MAX], const char *option, const char *value, const char *addr,
+    int type)
 {
 	struct net_addr list[ADDRS_MAX];
-	const unsigned count = net_resolve(list, option, addr);
+	const unsigned count = net_resolve(list, option, value, addr);
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < count; i++) {
@@ -211,20 +220,20 @@ static unsigned bind_host(int fd[ADDRS_MAX], const char *option, const char *add
 	return n == count || (n > 0 && errno == EADDRNOTAVAIL) ? n : 0;
 }
 
-unsigned net_bind(int fd[ADDRS_MAX], const char *option, const char *addr, int type)
+unsigned net_bind(int fd[ADDRS_MAX], const char *option, const char *value, const char *addr, int type)
 {
 	const char *path = unix_path(addr);
 	struct parts p;
 	unsigned n;
 
 	if (!path && (split(&p, addr), *p.host)) {
-		n = bind_host(fd, option, addr, type);
+		n = bind_host(fd, option, value, addr, type);
 	} else {
 		fd[0] = path ? bind_unix(path, type) : bind_all(p.port, type);
 		n = fd[0] >= 0;
 	}
 	if (n == 0)
-		fatal(1, "--", option, " ", addr, ": ", strerror(errno), NULL);
+		refuse(option, value, errno == ENOTSOCK ? "is there and is no socket" : strerror(errno));
 	return n;
 }
 

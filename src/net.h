@@ -22,16 +22,19 @@ struct net_addr {
 /* PORT, :PORT, HOST:PORT, [V6]:PORT or unix:PATH. The text of what is wrong, or NULL. */
 const char *net_check(const char *addr);
 
-/* Listen (SOCK_STREAM) or bind (SOCK_DGRAM) there; fatal if that cannot be. Returns the number
- * of sockets in fd, more than one where a name has several addresses. Nonblocking. */
-unsigned net_bind(int fd[ADDRS_MAX], const char *option, const char *addr, int type);
+/* Listen (SOCK_STREAM) or bind (SOCK_DGRAM) there; fatal if that cannot be, with a word of the option
+ * and its value. Returns the number of sockets in fd, more than one where a name has several
+ * addresses. Nonblocking. */
+unsigned net_bind(int fd[ADDRS_MAX], const char *option, const char *value, const char *addr,
+    int type);
 
 /* Make a socket that was handed over like those of net_bind. False: it is no stream socket that
  * listens. */
 bool net_adopt(int fd);
 
 /* The addresses of HOST:PORT to connect to; fatal if there are none. */
-unsigned net_resolve(struct net_addr out[ADDRS_MAX], const char *option, const char *addr);
+unsigned net_resolve(struct net_addr out[ADDRS_MAX], const char *option, const char *value,
+    const char *addr);
 
 /* 192.0.2.7:8080 or [2001:db8::1]:8080; ip has n = 4 or 16 bytes. */
 void net_put(struct text *t, const uint8_t *ip, size_t n, unsigned port);

@@ -74,8 +74,8 @@ static const char *parse_kind(struct source_spec *s, const char *spec)
 			return "wanted tcp:HOST:PORT";
 		return net_check(s->arg);
 	}
-	return "wanted -, fifo:PATH, tcp:HOST:PORT, tcp-listen:ADDR, unix:PATH, udp:ADDR or "
-	    "tty:PATH[,BAUD]";
+	return "wanted [SUBJECT=] and -, fifo:PATH, tcp:HOST:PORT, tcp-listen:ADDR, unix:PATH, udp:ADDR "
+	    "or tty:PATH[,BAUD]";
 }
 
 const char *source_parse(struct source_spec *s, const char *value)
@@ -84,8 +84,6 @@ const char *source_parse(struct source_spec *s, const char *value)
 	const size_t n = eq ? (size_t)(eq - value) : 1;
 
 	*s = (struct source_spec){ .spec = eq ? eq + 1 : value };
-	if (value[0] == '/' && !eq)
-		return "wanted [SUBJECT=]SPEC";
 	if (!subject_valid((const uint8_t *)(eq ? value : "/"), n))
 		return "the subject is no path like /a/b";
 	memcpy(s->subject, eq ? value : "/", n);
@@ -171,8 +169,9 @@ static void retry(struct sources *s, struct input *in, const char *msg)
 	input_close(s, in);
 	in->delay_ms = in->delay_ms == 0 ? RETRY_MIN_MS :
 	    in->delay_ms * 2 < RETRY_MAX_MS ? in->delay_ms * 2 : RETRY_MAX_MS;
-	text_all(&t, msg, "; again in ms ", NULL);
+	text_all(&t, msg, "; again in ", NULL);
 	text_num(&t, in->delay_ms, 1);
+	text_str(&t, " ms");
 	out[text_len(&t)] = 0;
 	log_source(LOG_WARN, "source_error", in, out);
 	wheel_set(s->wheel, s->first_id + index_of(s, in), s->mono_ms + in->delay_ms);
@@ -228,6 +227,11 @@ static void tcp_connected(struct sources *s, struct input *in)
 	log_source(LOG_INFO, "source_connected", in, NULL);
 }
 
+static const char *tty_why(void)
+{
+	return errno == ENOTTY ? "is no serial line" : strerror(errno);
+}
+
 /* Raw mode, so that every byte comes as it is, and when it comes. */
 static int tty_open(const struct source_spec *spec)
 {
@@ -259,7 +263,7 @@ static void tty_reopen(struct sources *s, struct input *in)
 	restart_cut(in);
 	in->fd = tty_open(in->spec);
 	if (in->fd < 0)
-		retry(s, in, strerror(errno));
+		retry(s, in, tty_why());
 	else
 		watch(s, in);
 }
@@ -300,7 +304,7 @@ uint32_t sources_inputs(const struct source_spec *spec, unsigned n)
 static void open_bound(struct sources *s, struct input *in, int type)
 {
 	int fd[ADDRS_MAX];
-	const unsigned n = net_bind(fd, "source", in->spec->arg, type);
+	const unsigned n = net_bind(fd, "source", in->spec->spec, in->spec->arg, type);
 
 	for (unsigned i = 0; i < n; i++) {
 		in[i].fd = fd[i];
@@ -321,11 +325,11 @@ static void open_one(struct sources *s, struct input *in)
 	case SOURCE_TTY:
 		in->fd = tty_open(in->spec);
 		if (in->fd < 0)
-			fatal(1, "--source ", in->spec->spec, ": ", strerror(errno), NULL);
+			fatal(1, "--source ", in->spec->spec, ": ", tty_why(), NULL);
 		break;
 	case SOURCE_TCP:
 		in->addr = memory_take(ADDRS_MAX, sizeof *in->addr);
-		in->naddr = net_resolve(in->addr, "source", in->spec->arg);
+		in->naddr = net_resolve(in->addr, "source", in->spec->spec, in->spec->arg);
 		tcp_connect(s, in);
 		return;
 	case SOURCE_LISTEN:

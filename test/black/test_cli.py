@@ -227,6 +227,13 @@ binary
         """Whatever is in the value."""
         self.fails(2, "--listen", "a\nb\x1b[1mc", names=["--listen a?b?[1mc"])
 
+    def test_config_as_on_the_command_line(self):
+        """What is plain to do there and wrong here is told how it is right."""
+        for line in (b"ping=3", b"--ping 3", b"--ping=3"):
+            with self.subTest(line):
+                conf = self.path("conf", line)
+                self.fails(2, "--config", conf, names=[f"{conf}:1", line.decode().split()[0], "a line is NAME VALUE"])
+
     def test_config_without_final_newline(self):
         self.server("--config", self.path("conf", b"listen 127.0.0.1:0\nno-auth"), listen=(),
                     secret=None).ws(token=None)

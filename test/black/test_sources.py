@@ -388,6 +388,12 @@ class Sockets(Base):
         self.assertTrue(s.log(event="source_error") + s.log(event="source_eof"))
         self.idle(s, 0.5)
 
+    def test_tcp_again(self):
+        s = self.server("--source", f"tcp:127.0.0.1:{black.free_port()}")
+        until(lambda: len(s.log(event="source_error")) > 1, "a second attempt")
+        self.assertEqual([r["msg"] for r in s.log(event="source_error")[:2]],
+                         ["Connection refused; again in 250 ms", "Connection refused; again in 500 ms"])
+
     def test_tcp_name(self):
         with socket.create_server(("127.0.0.1", 0)) as l:
             l.settimeout(black.WAIT)
@@ -434,6 +440,40 @@ class Tty(Base):
                       env={"SLUICE_SECRET": black.SECRET})
         self.assertIn(r.returncode, (1, 2))
         self.assertRegex(r.err, r"\A[^\n]+\n\Z")
+
+
+class Refused(Base):
+    def refused(self, spec, status, what):
+        r = black.run("--listen", "127.0.0.1:0", "--source", spec, env={"SLUICE_SECRET": black.SECRET})
+        self.assertEqual((r.returncode, r.err), (status, f"sluice: --source {spec}: {what}\n"))
+
+    def test_taken(self):
+        """Its port is, by a socket that allows others beside it as far as it may: for UDP, not at all."""
+        for kind, spec in ((socket.SOCK_DGRAM, "udp"), (socket.SOCK_STREAM, "tcp-listen")):
+            with self.subTest(spec), socket.socket(socket.AF_INET, kind) as s:
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                s.bind(("127.0.0.1", 0))
+                if kind == socket.SOCK_STREAM:
+                    s.listen()
+                self.refused(f"{spec}:127.0.0.1:{s.getsockname()[1]}", 1, "Address already in use")
+
+    def test_as_it_was_written(self):
+        r = black.run("--listen", "127.0.0.1:0", "--source", "tcp:no.invalid:1", env={"SLUICE_SECRET": black.SECRET})
+        self.assertEqual(r.returncode, 1)
+        self.assertRegex(r.err, r"\Asluice: --source tcp:no\.invalid:1: [^\n]+\n\Z")
+
+    def test_in_the_way(self):
+        p = self.path("plain", b"mine\n")
+        self.refused(f"unix:{p}", 1, "is there and is no socket")
+        self.refused(f"tty:{p}", 1, "is no serial line")
+        with open(p, "rb") as f:
+            self.assertEqual(f.read(), b"mine\n")
+
+    def test_no_kind(self):
+        kinds = ("wanted [SUBJECT=] and -, fifo:PATH, tcp:HOST:PORT, tcp-listen:ADDR, unix:PATH, udp:ADDR or "
+                 "tty:PATH[,BAUD]")
+        self.refused("/dev/ttyUSB0", 2, kinds)
+        self.refused("/a=-x", 2, kinds)
 
 
 class Several(Base):
