@@ -76,8 +76,8 @@ void args_bad(const struct args *a, int status, const char *name, const char *va
 
 static _Noreturn void unknown(const struct args *a, const char *name, uint32_t line)
 {
-	fatal(2, place(a, line), name, ": no such option", line == COMMAND_LINE ? "" : " (a line is NAME VALUE)",
-	    "; see ", a->command, " --help", NULL);
+	fatal(2, place(a, line), name, ": no such option",
+	    line == COMMAND_LINE ? "" : " (a line is NAME VALUE)", "; see ", a->command, " --help", NULL);
 }
 
 /* Digits only, and with size a unit behind them. */
