@@ -212,6 +212,12 @@ static void tcp_connect(struct sources *s, struct input *in)
 		watch(s, in);
 }
 
+static void connected(struct sources *s, struct input *in)
+{
+	watch(s, in);
+	log_source(LOG_INFO, "source_connected", in, NULL);
+}
+
 static void tcp_connected(struct sources *s, struct input *in)
 {
 	int e = 0;
@@ -223,8 +229,7 @@ static void tcp_connected(struct sources *s, struct input *in)
 		return;
 	}
 	in->connecting = false;
-	watch(s, in);
-	log_source(LOG_INFO, "source_connected", in, NULL);
+	connected(s, in);
 }
 
 static const char *tty_why(void)
@@ -265,7 +270,7 @@ static void tty_reopen(struct sources *s, struct input *in)
 	if (in->fd < 0)
 		retry(s, in, tty_why());
 	else
-		watch(s, in);
+		connected(s, in);
 }
 
 static int fifo_open(const char *path)

@@ -406,10 +406,17 @@ class Sockets(Base):
 
 
 class Tty(Base):
+    """Each line has a name of its own, gone before its number is another's."""
+
+    def plug(self):
+        master, slave = os.openpty()
+        os.symlink(os.ttyname(slave), self.tmp + "/tty")
+        return master, slave
+
     def test_pty(self):
         for speed, const in (("", None), (",115200", termios.B115200), (",9600", termios.B9600)):
-            master, slave = os.openpty()
-            s = self.server("--source", f"tty:{os.ttyname(slave)}{speed}")
+            master, slave = self.plug()
+            s = self.server("--source", f"tty:{self.tmp}/tty{speed}")
             c = s.ws()
             iflag, oflag, cflag, lflag, ispeed, ospeed, _ = termios.tcgetattr(slave)
             self.assertFalse(lflag & (termios.ICANON | termios.ECHO | termios.ISIG | termios.IEXTEN))
@@ -422,12 +429,30 @@ class Tty(Base):
             os.close(slave)
             os.write(master, b"still\n")
             self.assertEqual(c.message(), b"still")
+            os.unlink(self.tmp + "/tty")
             os.close(master)                 # unplugged
             until(lambda: s.log(event="source_eof") + s.log(event="source_error"), "its end in the log")
             self.idle(s)
             c.send_frame(black.PING, b"p")
             self.assertEqual(c.frame(), (black.PONG, b"p"))
             s.stop()
+
+    def test_unplugged(self):
+        """It comes back under its name, and the log says both."""
+        first = self.plug()
+        s = self.server("--source", f"tty:{self.tmp}/tty")
+        c = s.ws()
+        os.unlink(self.tmp + "/tty")
+        for fd in first:
+            os.close(fd)
+        until(lambda: s.log(event="source_error"), "its end in the log")
+        master, slave = self.plug()
+        until(lambda: s.log(event="source_connected", source=f"tty:{self.tmp}/tty"), "its return in the log")
+        os.write(master, b"again\n")
+        self.assertEqual(c.message(), b"again")
+        s.stop()
+        os.close(master)
+        os.close(slave)
 
     def test_bad_speed(self):
         r = black.run("--listen", "127.0.0.1:0", "--source", "tty:/dev/ptmx,12345678",
