@@ -49,8 +49,7 @@ class Board:
         self.install()
         self.put("etc/passwd", "root:x:0:0:root:/root:/bin/sh\nsluice:x:900:900::/:/bin/false\n")
         self.put("etc/group", "root:x:0:\nsluice:x:900:\n")
-        self.put("etc/inittab", "::sysinit:/bin/mkdir -p /run/sluice\n"
-                 "::respawn:/sbin/syslogd -n -O /run/messages\n" + inittab)
+        self.put("etc/inittab", "::respawn:/sbin/syslogd -n -O /run/messages\n" + inittab)
         self.put("etc/sluice/secret", SECRET + b"\n", 0o600)
         self.put("etc/default/sluice", f"SLUICE_ARGS='--secret-file /etc/sluice/secret {args}'\n"
                  "export ASAN_OPTIONS=detect_leaks=0\n")

@@ -94,9 +94,10 @@ class Init(black.Case):
         self.assertEqual(b.sluice(), [])
 
     def test_respawn(self):
-        """By the README's line for /etc/inittab."""
-        line, = re.findall(r"(?m)^ +(::respawn:/usr/bin/sluice .*)$", read("README.md"))
-        b = Board(self, line + "\n", {"etc/sluice/conf": "listen 127.0.0.1:0\nsecret-file /etc/sluice/secret\n"})
+        """By the README's lines for /etc/inittab, with the conf of dist/."""
+        lines = re.findall(r"(?m)^ +(::(?:sysinit|respawn):.*\n)", read("README.md"))
+        conf = "listen 127.0.0.1:0\nsecret-file /etc/sluice/secret\n" + read("dist/sluice.conf")
+        b = Board(self, "".join(lines), {"etc/sluice/conf": conf})
         b.boot()
         self.lets_in(b.address()).close()
         b.run("killall -9 sluice")

@@ -130,7 +130,7 @@ def shipped(name, to):
 
 def inittab_lines(readme):
     """Those that it tells people to write."""
-    return re.findall(r"^ +(::respawn:.*\n)", read(os.path.join(ROOT, readme)).decode(), re.M)
+    return re.findall(r"^ +(::(?:sysinit|respawn):.*\n)", read(os.path.join(ROOT, readme)).decode(), re.M)
 
 
 def initramfs(inittab, files):
