@@ -170,6 +170,16 @@ class Raw:
         self.buf += got
         return bool(got)
 
+    def early(self):
+        """What has been read and not been taken."""
+        got = bytes(self.buf)
+        self.buf.clear()
+        return got
+
+    def take_ready(self):
+        """All that one recv brings, on a socket that does not block; None at the end."""
+        return self.sock.recv(1 << 18) or None
+
     def take(self, n):
         while len(self.buf) < n:
             if not self.fill():

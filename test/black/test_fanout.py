@@ -1,72 +1,16 @@
 """One source, many clients: whole, in order, and nobody waits for another (--slow, --replay)."""
-import os, random, select, selectors, socket, struct, threading, time
+import os, random, select, socket, struct, threading, time
 import black
 from black import CLOSE, PING, TEXT, frame, until
-
-
-def framed(messages):
-    return b"".join(frame(TEXT, m) for m in messages)
-
-
-class Herd:
-    """Many sockets that each must get exactly these bytes, read by one thread."""
-
-    def __init__(self, clients, want):
-        self.want, self.got, self.wrong = memoryview(want), {}, None
-        self.sel = selectors.DefaultSelector()
-        for c in clients:
-            c.sock.setblocking(False)
-            self.got[c] = 0
-            early = bytes(c.buf)
-            c.buf.clear()
-            self.take(c, early)
-            self.sel.register(c.sock, selectors.EVENT_READ, c)
-
-    def take(self, c, data):
-        """What follows the last of them stays with the client."""
-        at = self.got[c]
-        if len(data) > len(self.want) - at:
-            c.buf[:] = data[len(self.want) - at:]
-            data = data[:len(self.want) - at]
-        if self.want[at:at + len(data)] != data:
-            for i, b in enumerate(data):
-                if at + i >= len(self.want) or self.want[at + i] != b:
-                    raise AssertionError(f"byte {at + i}: ...{data[max(0, i - 60):i + 20]!r}")
-        self.got[c] = at + len(data)
-
-    def run(self, timeout=120):
-        """Until each has all, or time is up."""
-        left, end = sum(n < len(self.want) for n in self.got.values()), time.monotonic() + timeout
-        while left:
-            for key, _ in self.sel.select(1):
-                c = key.data
-                if self.got[c] == len(self.want):
-                    self.sel.unregister(c.sock)
-                    continue
-                data = c.sock.recv(1 << 18)
-                if not data:
-                    raise AssertionError(f"the end after {self.got[c]} bytes of {len(self.want)}")
-                self.take(c, data)
-                left -= self.got[c] == len(self.want)
-            if time.monotonic() > end:
-                raise AssertionError(f"{left} clients lack something after {timeout} s: "
-                                     f"{sorted(self.got.values())[:5]} of {len(self.want)}")
-        self.sel.close()
-        for c in self.got:
-            c.sock.settimeout(black.WAIT)
+from streams import Herd, Streams, counting, feeder, framed, lines
 
 
 class Fanout(black.Case):
-    def feeder(self, s, data):
-        t = threading.Thread(target=s.feed, args=(data,), daemon=True)
-        t.start()
-        return t
-
     def test_200_clients_20000_lines(self):
         s = self.server("--slow", "wait", "--max-clients", 300, "--exit-on-eof", "--metrics", f"unix:{self.tmp}/m")
         lines = [b"%d %s" % (i, b"abcdefghij"[:i % 11]) for i in range(20000)]
         cs = [s.ws() for _ in range(200)]
-        t = self.feeder(s, b"\n".join(lines) + b"\n")
+        t = feeder(s, b"\n".join(lines) + b"\n")
         Herd(cs, framed(lines)).run()
         t.join()
         m = self.metrics(s, f"{self.tmp}/m")
@@ -132,53 +76,25 @@ class Fanout(black.Case):
     def test_comes_and_goes(self):
         """Clients join and leave in mid-stream; each sees an unbroken stretch."""
         s = self.server("--slow", "wait", "--max-clients", 50)
-        stop, n = threading.Event(), [0]
-
-        def write():
-            while not stop.is_set():
-                s.feed(b"".join(b"%d\n" % i for i in range(n[0], n[0] + 50)))
-                n[0] += 50
-                time.sleep(0.0005)
-        t = threading.Thread(target=write, daemon=True)
-        t.start()
         rng = random.Random(3)
-        try:
+        with counting(s) as more:
             for _ in range(150):
+                more()
                 c = s.ws()
+                more()
                 got = [int(m) for m in c.messages(rng.randrange(1, 300))]
                 self.assertEqual(got, list(range(got[0], got[0] + len(got))))
                 rng.choice([c.close, c.reset, lambda: None])()
                 if len(black.socks) > 30:
                     self.hang_up()
-        finally:
-            stop.set()
-            self.hang_up()
-            t.join()
 
 
-class Slow(black.Case):
-    def flood(self, s, good, total, size=1000, start=0):
-        """Write messages as fast as the good clients read them."""
-        per = 20
-        for i in range(start, start + total, per):
-            ms = [b"%08d" % j + b"." * (size - 8) for j in range(i, i + per)]
-            s.feed(b"\n".join(ms) + b"\n")
-            for c in good:
-                for m in ms:
-                    if c.message() != m:
-                        raise AssertionError(m)
-        return start + total
-
+class Slow(Streams, black.Case):
     def test_close(self):
         """A whole ring behind: 1013; what it had got by then is whole."""
         s = self.server("--slow", "close", "--buffer", "256K", "--metrics", f"unix:{self.tmp}/m")
         slow, good = s.ws(rcvbuf=4096), s.ws()
-        n = 0
-        while not s.log(event="slow"):
-            n = self.flood(s, [good], 500, start=n)
-            self.assertLess(n, 100000, "it is never closed")
-        n = self.flood(s, [good], 1000, start=n)
-        got = []
+        n, got = self.until_slow(s, good), []
         try:
             while True:
                 op, data = slow.frame()
@@ -212,11 +128,7 @@ class Slow(black.Case):
         """It goes on, and ends with the newest."""
         s = self.server("--slow", "skip", "--buffer", "256K", "--metrics", f"unix:{self.tmp}/m")
         slow, good = s.ws(rcvbuf=4096), s.ws()
-        n = 0
-        while not s.log(event="slow"):
-            n = self.flood(s, [good], 500, start=n)
-            self.assertLess(n, 100000, "it never skips")
-        n = self.flood(s, [good], 1000, start=n)
+        n = self.until_slow(s, good)
         s.feed(b"the end\n")
         self.assertEqual(good.message(), b"the end")
         got = []
@@ -333,19 +245,18 @@ class Slow(black.Case):
         """The source is held up until it has caught up: nothing is lost, to nobody."""
         s = self.server("--slow", "wait", "--buffer", "256K")
         slow, good = s.ws(rcvbuf=4096), s.ws()
-        lines = [b"%08d" % i + b"." * 992 for i in range(30000)]
-        t = threading.Thread(target=s.feed, args=(b"\n".join(lines) + b"\n",), daemon=True)
-        t.start()
+        data = lines(30000)
+        t = feeder(s, b"\n".join(data) + b"\n")
         good.sock.settimeout(1)
         try:
-            while len(good.buf) < len(framed(lines[:1])) * len(lines):
+            while len(good.buf) < len(framed(data)):
                 good.fill(1 << 18)
             self.fail("the source was not held up")
         except TimeoutError:                 # as much as the slow one's buffers allow
             pass
         self.assertTrue(t.is_alive())
         self.assertGreater(len(good.buf), 200000)
-        Herd([slow, good], framed(lines)).run()
+        Herd([slow, good], framed(data)).run()
         t.join()
         self.assertEqual(s.log(event="close"), [])
 
@@ -353,11 +264,10 @@ class Slow(black.Case):
         """Held up for 10 s without progress: closed, and the others go on."""
         s = self.server("--slow", "wait", "--buffer", "256K")
         stuck, good = s.ws(rcvbuf=4096), s.ws()
-        lines = [b"%08d" % i + b"." * 992 for i in range(30000)]
+        data = lines(30000)
         begin = time.monotonic()
-        t = threading.Thread(target=s.feed, args=(b"\n".join(lines) + b"\n",), daemon=True)
-        t.start()
-        Herd([good], framed(lines)).run(40)
+        t = feeder(s, b"\n".join(data) + b"\n")
+        Herd([good], framed(data)).run(40)
         t.join()
         took = time.monotonic() - begin
         self.assertGreater(took, 9)
@@ -370,14 +280,13 @@ class Slow(black.Case):
         """A trickle is progress: it is not closed, though it takes longer than 10 s."""
         s = self.server("--slow", "wait", "--buffer", "128K")
         slow = s.ws(rcvbuf=4096)
-        lines = [b"%08d" % i + b"." * 992 for i in range(3000)]
-        t = threading.Thread(target=s.feed, args=(b"\n".join(lines) + b"\n",), daemon=True)
-        t.start()
+        data = lines(3000)
+        t = feeder(s, b"\n".join(data) + b"\n")
         end = time.monotonic() + 14
         while time.monotonic() < end:
             slow.fill(20000)
             time.sleep(0.2)
-        Herd([slow], framed(lines)).run()
+        Herd([slow], framed(data)).run()
         t.join()
         self.assertEqual(s.log(event="close"), [])
 

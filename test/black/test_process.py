@@ -2,6 +2,7 @@
 import errno, os, pwd, re, resource, select, signal, socket, subprocess, threading, time
 import black
 from black import CLOSE, PING, PONG, SECRET, frame, mint, request, until
+from streams import Streams
 
 NEW = b"a new secret, which is long enough too"
 
@@ -162,7 +163,7 @@ class Reload(black.Case):
         s.ws(token=mint(NEW))
 
 
-class Crowd(black.Case):
+class Crowd(Streams, black.Case):
     def test_5000_half_open(self):
         s = self.server("--metrics", f"unix:{self.tmp}/m")
         good = s.ws()
@@ -278,24 +279,7 @@ class Crowd(black.Case):
         """2,000 come and go, in every way; the process is no larger for it."""
         s = self.server("--token-use", "many", "--log-level", "warn", listen=("unix:" + self.path("sock"),), ready=False)
         s.reach(self.path("sock"))
-        t = mint()
-
-        def cycle(n):
-            for i in range(n):
-                if i % 5 == 4:
-                    s.get(token="bad")
-                else:
-                    c = s.ws(token=t)
-                    s.feed(b"%d\n" % i)
-                    c.message()
-                    if i % 5:
-                        c.send_frame(CLOSE, b"\x03\xe8")
-                        c.closed()
-                self.hang_up()
-        cycle(300)
-        before = s.rss()
-        cycle(2000)
-        self.assertLess(s.rss() - before, 8000 if black.sanitized() else 64)
+        self.no_growth(s, 2000, mint())
 
 
 class Root(black.Case):

@@ -1,6 +1,6 @@
 """TLS: what it starts with, what it speaks, sessions, how connections end, reload."""
 import os, platform, re, shutil, signal, socket, ssl, struct, subprocess, threading, time
-import black, pki, tls
+import black, pki, streams, tls
 from black import CLOSE, LEAKS, PING, PONG, SECRET, mint, until
 
 SUITES = {                                   # RFC 5289, RFC 7905: all there is to be
@@ -590,7 +590,7 @@ class Ends(tls.Case):
         lines = [b"%d" % i for i in range(20000)]
         t = threading.Thread(target=lambda: (s.feed(b"\n".join(lines)), s.proc.stdin.close()), daemon=True)
         t.start()
-        tls.Herd(cs, b"".join(black.frame(black.TEXT, x) for x in lines)).run()
+        streams.Herd(cs, streams.framed(lines)).run()
         t.join()
         s.proc.stdin = None
         for c in cs:

@@ -2,27 +2,15 @@
 import os, ssl, struct, threading, time
 import black, tls, v1
 from black import CLOSE, PING, PONG, TEXT, frame, mint, until
-from tls import HANDSHAKE, Herd
+from streams import Herd, Streams, counting, feeder, framed, lines
+from tls import HANDSHAKE
 
 SOME = 4 if black.sanitized() or black.emulated() else 1     # by how much less is done where all is slow
 PATIENT = "--handshake-timeout", 100
 ALL = {"all": ["/", "/*"]}
 
 
-def framed(messages):
-    return b"".join(frame(TEXT, m) for m in messages)
-
-
-def lines(n, size=1000):
-    return [b"%08d" % i + b"." * (size - 8) for i in range(n)]
-
-
-class Streams(tls.Case):
-    def feeder(self, s, messages):
-        t = threading.Thread(target=s.feed, args=(b"\n".join(messages) + b"\n",), daemon=True)
-        t.start()
-        return t
-
+class Many(tls.Case):
     def test_200_clients(self):
         """Whole and in order, beside one that never reads, those that go in the midst of their handshake,
         and 64 that stop after the ClientHello; every third has a buffer that makes writes partial."""
@@ -35,7 +23,7 @@ class Streams(tls.Case):
             r.send(tls.hello())
         n = 100000 // SOME
         data = [b"%d %s" % (i, b"abcdefghij"[:i % 11]) for i in range(n)]
-        stop, t = threading.Event(), self.feeder(s, data)
+        stop, t = threading.Event(), feeder(s, b"\n".join(data) + b"\n")
 
         def resets():
             while not stop.is_set():
@@ -69,7 +57,7 @@ class Streams(tls.Case):
             s.feed(m + b"\n")
             self.assertEqual(c.message(), m)
         both = [b"a" * n for n in sizes]
-        t = self.feeder(s, both)
+        t = feeder(s, b"\n".join(both) + b"\n")
         self.assertEqual(c.messages(len(both)), both)
         t.join()
 
@@ -90,7 +78,7 @@ class Streams(tls.Case):
         c = s.ws()
         data = [b"%07d" % i for i in range(20000)]
         got, records, raw, part, want = 0, 0, 0, bytearray(), framed(data)
-        t = self.feeder(s, data)
+        t = feeder(s, b"\n".join(data) + b"\n")
         while got < len(want):
             new = c.sock.recv(1 << 16)
             self.assertTrue(new)
@@ -122,56 +110,26 @@ class Streams(tls.Case):
         plain.send(black.request(token=mint()))
         plain.upgraded()
         data = lines(3000)
-        t = self.feeder(s, data)
-        u = threading.Thread(target=lambda: self.assertEqual(plain.messages(len(data)), data))
-        u.start()
-        Herd(cs, framed(data)).run()
+        t = feeder(s, b"\n".join(data) + b"\n")
+        Herd([*cs, plain], framed(data)).run()
         t.join()
-        u.join()
 
     def test_comes_and_goes(self):
         """Clients join and leave in mid-stream; each sees an unbroken stretch."""
         s = self.server("--slow", "wait", "--tls-clients", 40)
-        stop = threading.Event()
-
-        def write():
-            i = 0
-            while not stop.is_set():
-                s.feed(b"".join(b"%d\n" % j for j in range(i, i + 50)))
-                i += 50
-                time.sleep(0.0005)
-        t = threading.Thread(target=write, daemon=True)
-        t.start()
-        try:
+        with counting(s) as more:
             for i in range(120 // SOME):
+                more()
                 c = s.ws()
+                more()
                 got = [int(m) for m in c.messages(1 + i * 7 % 300)]
                 self.assertEqual(got, list(range(got[0], got[0] + len(got))))
                 (c.close, c.reset, c.notify, lambda: None)[i % 4]()
                 if len(black.socks) > 30:
                     self.hang_up()
-        finally:
-            stop.set()
-            self.hang_up()
-            t.join()
 
 
-class Slow(tls.Case):
-    def flood(self, s, good, total, start=0):
-        for i in range(start, start + total, 20):
-            ms = [b"%08d" % j + b"." * 992 for j in range(i, i + 20)]
-            s.feed(b"\n".join(ms) + b"\n")
-            for c in good:
-                self.assertEqual(c.messages(20), ms)
-        return start + total
-
-    def until_slow(self, s, good):
-        n = 0
-        while not s.log(event="slow"):
-            n = self.flood(s, [good], 500, n)
-            self.assertLess(n, 100000, "it is never slow")
-        return self.flood(s, [good], 1000, n)
-
+class Slow(Streams, tls.Case):
     def test_close(self):
         """What it had got by then is whole, 1013 follows, and the end is a clean one."""
         s = self.server("--slow", "close", "--buffer", "256K")
@@ -214,8 +172,7 @@ class Slow(tls.Case):
         s = self.server("--slow", "wait", "--buffer", "256K")
         slow, good, data = s.ws(rcvbuf=4096), s.ws(), lines(20000 // SOME)
         want = framed(data)
-        t = threading.Thread(target=s.feed, args=(b"\n".join(data) + b"\n",), daemon=True)
-        t.start()
+        t = feeder(s, b"\n".join(data) + b"\n")
         good.sock.settimeout(1)
         try:
             while len(good.buf) < len(want):
@@ -461,7 +418,7 @@ class Talk(tls.Case):
         self.assertLess(s.rss() - before, 8000 if black.sanitized() else 512)
 
 
-class Memory(tls.Case):
+class Memory(Streams, tls.Case):
     def test_idle_client(self):
         """Resident memory for each idle client that has had a message."""
         if black.sanitized():
@@ -487,24 +444,9 @@ class Memory(tls.Case):
         s = self.server("--token-use", "many", "--log-level", "warn", "--tls-clients", 30,
                         listen=(f"tls:unix:{self.tmp}/s",), ready=False)
         s.reach(f"{self.tmp}/s")
-        token = mint(exp=int(time.time()) + 3000)
 
-        def cycle(n):
-            for i in range(n):
-                if i % 5 == 4:
-                    s.get(token="bad")
-                elif i % 7 == 6:
-                    r = s.plain()
-                    r.send(tls.hello()[:50] if i % 2 else b"\x16\x03\x01garbage" * 9)
-                else:
-                    c = s.ws(token=token)
-                    s.feed(b"%d\n" % i)
-                    c.message()
-                    if i % 5:
-                        c.send_frame(CLOSE, b"\x03\xe8")
-                        c.closed()
-                self.hang_up()
-        cycle(300)
-        before = s.rss()
-        cycle(2000 // SOME)
-        self.assertLess(s.rss() - before, 8000 if black.sanitized() else 64)
+        def breaks_off(i):
+            if i % 7 == 6:
+                s.plain().send(tls.hello()[:50] if i % 2 else b"\x16\x03\x01garbage" * 9)
+            return i % 7 == 6
+        self.no_growth(s, 2000 // SOME, mint(exp=int(time.time()) + 3000), breaks_off)

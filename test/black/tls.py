@@ -2,7 +2,7 @@
 
 The client's TLS is OpenSSL's, between two memory buffers: what it wants to send can be cut anywhere,
 held back, spoilt or replaced before it goes to the socket."""
-import errno, functools, hmac, os, re, selectors, socket, ssl, struct, time
+import errno, functools, hmac, os, re, socket, ssl, struct
 import black, pki
 from black import until
 
@@ -100,8 +100,13 @@ class Wire(black.Raw):
         self.buf += got
         return bool(got)
 
+    def early(self):
+        got = super().early()
+        while self.tls.pending():
+            got += self.tls.read(self.tls.pending())
+        return got
+
     def take_ready(self):
-        """All that one recv brings, on a socket that does not block; None at the end."""
         self.read_wire(1 << 18)
         got = []
         try:
@@ -345,51 +350,3 @@ class Case(black.Case):
             pass
         except TimeoutError:
             self.fail(f"waited in vain for {what}")
-
-
-class Herd:
-    """Many Wires that each must get exactly these bytes, read by one thread."""
-
-    def __init__(self, clients, want):
-        self.want, self.got, self.sel = memoryview(want), {}, selectors.DefaultSelector()
-        for c in clients:
-            c.sock.setblocking(False)
-            self.got[c] = 0
-            early = bytes(c.buf)
-            c.buf.clear()
-            self.take(c, early)
-            while c.tls.pending():
-                self.take(c, c.tls.read(c.tls.pending()))
-            self.sel.register(c.sock, selectors.EVENT_READ, c)
-
-    def take(self, c, data):
-        """What follows the last of them stays with the client."""
-        at = self.got[c]
-        if len(data) > len(self.want) - at:
-            c.buf += data[len(self.want) - at:]
-            data = data[:len(self.want) - at]
-        if self.want[at:at + len(data)] != data:
-            i = next(i for i, b in enumerate(data) if self.want[at + i] != b)
-            raise AssertionError(f"byte {at + i}: ...{data[max(0, i - 60):i + 20]!r}")
-        self.got[c] = at + len(data)
-
-    def run(self, timeout=120):
-        """Until each has all, or time is up."""
-        left, end = sum(n < len(self.want) for n in self.got.values()), time.monotonic() + timeout
-        while left:
-            for key, _ in self.sel.select(1):
-                c = key.data
-                if self.got[c] == len(self.want):
-                    self.sel.unregister(c.sock)
-                    continue
-                data = c.take_ready()
-                if data is None:
-                    raise AssertionError(f"the end after {self.got[c]} bytes of {len(self.want)}")
-                self.take(c, data)
-                left -= self.got[c] == len(self.want)
-            if time.monotonic() > end:
-                raise AssertionError(f"{left} clients lack something after {timeout} s: "
-                                     f"{sorted(self.got.values())[:5]} of {len(self.want)}")
-        self.sel.close()
-        for c in self.got:
-            c.sock.settimeout(black.WAIT)
