@@ -286,35 +286,35 @@ class Pings(black.Case):
     def test_silent_client_is_dropped(self):
         """Silent for two intervals; one that answers, or sends pings of its own, is not."""
         s = self.server("--ping", 1)
-        begin = time.monotonic()
+        begin, answered = time.monotonic(), 0
         silent, good, talker = s.ws(), s.ws(), s.ws()
 
         def keep():
+            nonlocal answered
             for c in (good, talker):
                 c.sock.settimeout(0.05)
                 try:
                     op, data = c.frame()
                     if c is good and op == PING:
                         c.send_frame(PONG, data)
+                        answered += 1
                 except TimeoutError:
                     pass
             talker.send_frame(PING, b"")
             return s.log(event="close", reason="ping_timeout")
         until(keep, "the end of the silent one")
-        took = time.monotonic() - begin
-        self.assertGreater(took, 1.5)
-        self.assertLess(took, 5)
+        self.assertGreater(time.monotonic() - begin, 1.5)
         name = "%s:%d" % silent.sock.getsockname()
         self.assertEqual([r["client"] for r in s.log(event="close")], [name])
-        end = time.monotonic() + 3
-        while time.monotonic() < end:
-            keep()
+        answered = 0
+        until(lambda: keep() and answered > 3, "pings of one that answers")
         self.assertEqual(len(s.log(event="close")), 1)
         try:
-            while silent.fill():             # and it is cut off
+            while silent.fill():             # and it is cut off, when it did not answer the first
                 pass
         except ConnectionResetError:
             pass
+        self.assertIn(bytes(silent.buf), (b"", frame(PING)))    # none if the server itself was held up
 
     def test_end_with_data(self):
         """The end of the stream comes in one event with a frame: it is seen at once."""
