@@ -45,6 +45,14 @@ def static():
         return b"ld-linux" not in f.read(4096)
 
 
+def reasons():
+    """Every reason of why.h, less ok and more."""
+    with open(os.path.join(ROOT, "src", "why.h")) as f:
+        names = re.findall(r'^\s*W\(\w+,\s*"(\w+)"', f.read(), re.M)
+    assert len(names) > 30, "why.h has another form now"
+    return set(names) - {"ok", "more"}
+
+
 def not_emulated(why):
     if emulated():
         raise unittest.SkipTest(f"under an emulator {why}")

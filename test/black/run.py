@@ -2,7 +2,7 @@
 """Run the black-box suite: run.py [-j N] [-v] [WORD...], tests whose name holds a WORD.
 
 SLUICE names the binary, by default ./sluice."""
-import argparse, multiprocessing, os, re, shutil, signal, sys, time, unittest, warnings
+import argparse, multiprocessing, os, shutil, signal, sys, time, unittest, warnings
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
@@ -50,14 +50,6 @@ def one(name):
     return name, "passed", "", took, black.REASONS
 
 
-def reasons():
-    """Every reason of why.h, less ok and more."""
-    with open(os.path.join(black.ROOT, "src", "why.h")) as f:
-        names = re.findall(r'^\s*W\(\w+,\s*"(\w+)"', f.read(), re.M)
-    assert len(names) > 30, "why.h has another form now"
-    return set(names) - {"ok", "more"}
-
-
 def main():
     ap = argparse.ArgumentParser(description=__doc__)
     ap.add_argument("-j", type=int, default=12)
@@ -83,7 +75,7 @@ def main():
             elif args.v or verdict == "skipped":
                 print(f"{verdict} {took:6.2f} s  {name} {text}", flush=True)
     if not args.word:
-        missing = reasons() - seen - LATER
+        missing = black.reasons() - seen - LATER
         count["failed" if missing else "passed"] += 1
         if missing:
             print("=== reasons of why.h that no log showed:", *sorted(missing))

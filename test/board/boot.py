@@ -631,8 +631,9 @@ def main():
     unittest.defaultTestLoader.loadTestsFromNames(sys.argv[1:] or ["FirstBoot", "Small", "Dashboard"],
                                                   sys.modules[__name__]).run(result)
     skipped = f", {len(result.skipped)} skipped" if result.skipped else ""
-    print(f"board: {result.passed} passed, {len(result.errors)} failed{skipped}")
-    return 1 if result.errors or not result.passed else 0
+    failed = len(result.errors + result.failures)    # these: of subtests
+    print(f"board: {result.passed} passed, {failed} failed{skipped}")
+    return 1 if failed or not result.passed else 0
 
 
 if __name__ == "__main__":
