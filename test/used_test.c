@@ -1,7 +1,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -11,6 +13,25 @@
 #define SLOT 32		/* of the file: its header too is one */
 
 static char path[64];
+
+/* In place of the library's: what the file was when it was synced, and what another does between
+ * fstat and the lock. */
+static uint8_t synced[64 * SLOT];
+static ssize_t synced_len;
+static void (*before_lock)(void);
+
+int fdatasync(int fd)
+{
+	synced_len = pread(fd, synced, sizeof synced, 0);
+	return 0;
+}
+
+int flock(int fd, int how)
+{
+	if (before_lock)
+		before_lock();
+	return (int)syscall(SYS_flock, fd, how);
+}
 
 static void digest_of(uint8_t d[USED_DIGEST], uint64_t id)
 {
@@ -549,6 +570,50 @@ static void file_not_regular(void)
 	CHECK(errno == ENOENT && fd == -1 && room == cap);
 }
 
+/* Who had the file before us makes it longer while we ask for the lock. */
+static void another_grows(void)
+{
+	int fd = -1;
+	uint32_t cap = 2 * CAP;
+	struct used u;
+
+	before_lock = NULL;
+	const enum used_file what = used_file_open(&fd, &cap, path);
+
+	init(&u, cap, 700);
+	CHECK(what == USED_FILE_WHOLE && used_file_load(&u, fd, what));
+	for (uint32_t i = 50; i < 50 + CAP; i++)
+		CHECK(add(&u, i, 99000) == WHY_OK);
+	drop(&u);
+}
+
+static void file_grown_before_lock(void)
+{
+	uint8_t whole[(CAP + 1) * SLOT + 1];
+	struct used u;
+
+	sample(whole, sizeof whole);
+	before_lock = another_grows;
+	CHECK(reopen(&u, CAP, 800) == USED_FILE_WHOLE && u.cap == 2 * CAP);
+	for (uint32_t i = 50; i < 50 + CAP; i++)
+		CHECK(check(&u, i, 99000) == WHY_TOKEN_USED);
+	drop(&u);
+}
+
+/* One that was cut is made whole from its head on, and that is safe before there is more. */
+static void file_mended_in_order(void)
+{
+	uint8_t whole[(CAP + 1) * SLOT + 1];
+	struct used u;
+
+	sample(whole, sizeof whole);
+	spill(whole, 3 * SLOT);
+	synced_len = 0;
+	CHECK(reopen(&u, CAP, 700) == USED_FILE_DAMAGED && u.since_ms == 700);
+	drop(&u);
+	CHECK(synced_len == 3 * SLOT && memcmp(synced, whole, SLOT) != 0);
+}
+
 static void file_locked(void)
 {
 	struct used u;
@@ -701,4 +766,4 @@ CHECK_MAIN(used, begin(); RUN(fill_and_refuse) RUN(clock_back) RUN(extremes)
     RUN(collisions) RUN(model) RUN(file_reopen) RUN(file_times) RUN(file_capacity)
     RUN(file_cut) RUN(file_damage) RUN(file_damage_capacity) RUN(file_foreign)
     RUN(file_layout) RUN(file_not_regular) RUN(file_locked) RUN(file_unwritable)
-    RUN(file_kill) RUN(file_model))
+    RUN(file_grown_before_lock) RUN(file_mended_in_order) RUN(file_kill) RUN(file_model))
