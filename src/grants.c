@@ -38,10 +38,10 @@ bool grants_read(struct grants *g, struct json *j, enum json_event e)
 	if (e != JSON_OBJECT)
 		return false;
 	while ((e = json_next(j)) == JSON_NAME) {
-		const unsigned right = json_is(j, "sub") ? GRANT_SUB : json_is(j, "pub") ? GRANT_PUB :
-		    json_is(j, "all") ? GRANT_SUB | GRANT_PUB : 0;
+		_Static_assert(GRANT_SUB == 1 && GRANT_PUB == 2, "the rights are numbered as the names are");
+		const unsigned right = 1 + json_which(j, "sub\0pub\0all\0");
 
-		if (right == 0 || !read_list(g, right, j))
+		if (right > (GRANT_SUB | GRANT_PUB) || !read_list(g, right, j))
 			return false;
 	}
 	return e == JSON_OBJECT_END;

@@ -385,6 +385,15 @@ bool json_is(const struct json *j, const char *s)
 	return c < 0 && *s == '\0';
 }
 
+unsigned json_which(const struct json *j, const char *names)
+{
+	unsigned i = 0;
+
+	for (; *names && !json_is(j, names); i++)
+		names += strlen(names) + 1;
+	return i;
+}
+
 /* Never behind what is still to be read, so that out may be the text. */
 bool json_string(const struct json *j, uint8_t *out, size_t cap, size_t *n)
 {

@@ -47,6 +47,10 @@ bool json_skip(struct json *j, enum json_event e);
 /* The current name or string, unescaped, is s. */
 bool json_is(const struct json *j, const char *s);
 
+/* The number, from 0 on, of the current name or string among these, each of which ends with a NUL; of how
+ * many they are if it is none of them. */
+unsigned json_which(const struct json *j, const char *names);
+
 /* Unescape the current name or string into out, which may be the text itself: it is never
  * longer than len. False if it does not fit in cap; *n is its length. It may hold NULs. */
 bool json_string(const struct json *j, uint8_t *out, size_t cap, size_t *n);

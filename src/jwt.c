@@ -87,12 +87,11 @@ static bool typ_allowed(const struct json *j)
 /* One member of the header (RFC 7515 4). */
 static bool header_member(struct header *h, struct jwt *jwt, struct json *j)
 {
-	enum { ALG, TYP, KID, REFUSED, OTHER } what =
-	    json_is(j, "alg") ? ALG : json_is(j, "typ") ? TYP : json_is(j, "kid") ? KID :
-	    json_is(j, "crit") || json_is(j, "b64") ? REFUSED : OTHER;
+	enum { ALG, TYP, KID, CRIT, B64 };
+	const unsigned what = json_which(j, "alg\0typ\0kid\0crit\0b64\0");
 	const enum json_event e = json_next(j);
 
-	if (what == REFUSED || (what == TYP && (e != JSON_STRING || !typ_allowed(j))))
+	if (what == CRIT || what == B64 || (what == TYP && (e != JSON_STRING || !typ_allowed(j))))
 		return false;			/* 4.1.11: we understand no extension */
 	if (what == ALG && (e != JSON_STRING || !json_string(j, h->alg, sizeof h->alg, &h->alg_len)))
 		h->alg_len = 0;			/* none that we know */
@@ -160,13 +159,9 @@ static bool milli(int64_t *out, const struct json *j, enum json_event e, bool up
 static bool claim(struct claims *c, struct jwt *jwt, const struct jwt_policy *policy,
     struct json *j)
 {
-	enum { EXP, NBF, IAT, SESSION, JTI, SUB, ISS, AUD, PERMISSIONS, OTHER };
-	static const char names[][12] = { "exp", "nbf", "iat", "session", "jti", "sub", "iss",
-		"aud", "permissions" };
-	int what = EXP;
-
-	while (what < OTHER && !json_is(j, names[what]))
-		what++;
+	enum { EXP, NBF, IAT, SESSION, JTI, SUB, ISS, AUD, PERMISSIONS };
+	const unsigned what =
+	    json_which(j, "exp\0nbf\0iat\0session\0jti\0sub\0iss\0aud\0permissions\0");
 	const enum json_event e = json_next(j);
 
 	switch (what) {

@@ -102,14 +102,10 @@ static bool take_permissions(struct jwk *w, struct json *j, enum json_event e)
 /* One member; false: it is not of its form. Others are ignored (4). */
 static bool take_member(struct jwk *w, struct json *j)
 {
-	enum { KTY = PARTS, USE, ALG, CRV, ONCE, KID, ISSUER, OPS, PERMISSIONS, OTHER };
-	static const char names[][12] = { "k", "n", "e", "x", "y", "d", "kty", "use", "alg", "crv",
-		"token_use", "kid", "issuer", "key_ops", "permissions" };
+	enum { KTY = PARTS, USE, ALG, CRV, ONCE, KID, ISSUER, OPS, PERMISSIONS };
+	const unsigned what = json_which(j, "k\0n\0e\0x\0y\0d\0kty\0use\0alg\0crv\0token_use\0kid\0issuer\0"
+	    "key_ops\0permissions\0");
 	char *const word[] = { w->kty, w->use, w->alg, w->crv, w->once };
-	int what = 0;
-
-	while (what < OTHER && !json_is(j, names[what]))
-		what++;
 	const enum json_event e = json_next(j);
 
 	if (what < PARTS) {

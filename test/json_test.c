@@ -485,6 +485,29 @@ static void suite(void)
 	CHECK(n >= 300);
 }
 
+static unsigned which(const char *text, const char *names)
+{
+	const size_t n = strlen(text);
+	struct json j;
+
+	json_init(&j, guard(0, text, n), n);
+	CHECK(json_next(&j) == JSON_STRING);
+	return json_which(&j, names);
+}
+
+static void names(void)
+{
+	static const struct { const char *text; unsigned number; } rows[] = {
+		{ "\"a\"", 0 }, { "\"ab\"", 1 }, { "\"b\"", 2 }, { "\"\\u0061b\"", 1 }, { "\"\"", 3 },
+		{ "\"abc\"", 3 }, { "\"A\"", 3 }, { "\"a\\u0000ab\"", 3 }, { "\"b\\u0000\"", 3 }, { "\"\\u0000\"", 3 },
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+		if (!CHECK(which(rows[i].text, "a\0ab\0b\0") == rows[i].number))
+			printf("\t%s\n", rows[i].text);
+	CHECK(which("\"a\"", "") == 0);
+}
+
 CHECK_MAIN(json, RUN(grammar) RUN(surrogates) RUN(utf8_only) RUN(duplicates) RUN(limits)
     RUN(cuts) RUN(events) RUN(skip) RUN(strings) RUN(numbers) RUN(long_numbers)
-    RUN(numbers_random) RUN(quote) RUN(suite))
+    RUN(numbers_random) RUN(quote) RUN(suite) RUN(names))
