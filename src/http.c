@@ -50,6 +50,16 @@ static bool span_is(struct span s, const char *text)
 	return s.n == strlen(text) && strncasecmp(s.p, text, s.n) == 0;
 }
 
+/* The number of it among these, each of which ends with a NUL; of how many they are if it is none. */
+static unsigned which(struct span s, const char *names)
+{
+	unsigned i = 0;
+
+	for (; *names && !span_is(s, names); i++)
+		names += strlen(names) + 1;
+	return i;
+}
+
 static bool span_equal(struct span s, const char *text)	/* in the same case */
 {
 	return s.n == strlen(text) && memcmp(s.p, text, s.n) == 0;
@@ -126,9 +136,12 @@ static bool percent_decode(struct span *s, char *p, const char *deny)
 	return true;
 }
 
-/* What one request may hold once. */
-enum once { ONCE_HOST, ONCE_KEY, ONCE_VERSION, ONCE_ORIGIN, ONCE_AUTH, ONCE_TOKEN, ONCE_REPLAY,
-	ONCE_SINCE, ONCE_EVENT, ONCE_LENGTH, ONCE_CODING, ONCE_EXPECT };
+/* Fields as FIELDS has them, those that may stand once first; and what else may stand once. */
+enum { HOST, KEY, VERSION, ORIGIN, LAST_ID, AUTHORIZATION, LENGTH, CODING, EXPECT, ACCEPT, CONNECTION, PROTOCOL,
+	UPGRADE, OTHER, TOKEN, REPLAY, SINCE };
+
+#define FIELDS "host\0sec-websocket-key\0sec-websocket-version\0origin\0last-event-id\0authorization\0" \
+	"content-length\0transfer-encoding\0expect\0accept\0connection\0sec-websocket-protocol\0upgrade\0"
 
 struct parse {
 	struct http_req *r;
@@ -137,20 +150,18 @@ struct parse {
 	bool     upgrade, connection, close, after_bearer;
 };
 
-static bool once(struct parse *p, enum once what)
+static bool once(struct parse *p, unsigned what)
 {
-	const unsigned bit = 1u << what;
+	const unsigned before = p->once;
 
-	if (p->once & bit)
-		return false;
-	p->once |= bit;
-	return true;
+	p->once |= 1u << what;
+	return p->once != before;
 }
 
-static bool set_once(struct parse *p, enum once what, struct span *to, struct span value)
+static bool set_token(struct parse *p, struct span value)
 {
-	*to = value;
-	return once(p, what);
+	p->r->token = value;
+	return once(p, TOKEN);
 }
 
 /* A name or an address in IPv4, with labels that are not empty and perhaps "*" for the first; or
@@ -192,26 +203,23 @@ static bool split_host(struct span s, struct span *host, struct span *port)
 /* Query parameters that are not for us are left alone. */
 static bool parse_query(struct parse *p, struct span query)
 {
-	static const struct { char name[7]; uint8_t once; } ours[] = {
-		{ "t", ONCE_TOKEN }, { "since", ONCE_SINCE }, { "replay", ONCE_REPLAY },
-	};
 	struct span value, name;
 
 	while (cut(&value, &query, '&')) {
 		cut(&name, &value, '=');
-		for (size_t i = 0; i < sizeof ours / sizeof *ours && value.p; i++) {
-			if (!span_equal(name, ours[i].name))
-				continue;
-			if (!percent_decode(&value, p->base + (value.p - p->base), "") ||
-			    !once(p, ours[i].once))
-				return false;
-			if (ours[i].once == ONCE_TOKEN)
-				p->r->token = value;
-			else if (ours[i].once == ONCE_SINCE)
-				p->r->since = value;
-			else if (!text_read(&p->r->replay, value.p, value.n))
-				return false;
-		}
+		const unsigned what = !value.p ? OTHER : span_equal(name, "t") ? TOKEN :
+		    span_equal(name, "since") ? SINCE : span_equal(name, "replay") ? REPLAY : OTHER;
+
+		if (what == OTHER)
+			continue;
+		if (!percent_decode(&value, p->base + (value.p - p->base), "") || !once(p, what))
+			return false;
+		if (what == TOKEN)
+			p->r->token = value;
+		else if (what == SINCE)
+			p->r->since = value;
+		else if (!text_read(&p->r->replay, value.p, value.n))
+			return false;
 	}
 	return true;
 }
@@ -282,7 +290,7 @@ static bool field_protocol(struct parse *p, struct span list)
 			return false;
 		if (p->after_bearer) {
 			p->after_bearer = false;
-			if (!set_once(p, ONCE_TOKEN, &p->r->token, item))
+			if (!set_token(p, item))
 				return false;
 		} else if (span_equal(item, "bearer")) {	/* the reply names it as offered */
 			if (p->r->bearer)
@@ -301,33 +309,12 @@ static bool field_authorization(struct parse *p, struct span value)
 {
 	struct span scheme, rest = value;
 
-	if (!once(p, ONCE_AUTH))
-		return false;
 	cut(&scheme, &rest, ' ');
 	if (!span_is(scheme, "bearer"))
 		return true;			/* somebody else's, such as a proxy's Basic */
 	if (!rest.p)
 		rest.p = value.p;
-	return set_once(p, ONCE_TOKEN, &p->r->token, trim(rest));
-}
-
-/* 6.3: no list, and not the same one again. */
-static bool field_length(struct parse *p, struct span value)
-{
-	return once(p, ONCE_LENGTH) && text_read(&p->r->length, value.p, value.n);
-}
-
-/* 6.1: the one coding that we know, once. */
-static bool field_coding(struct parse *p, struct span value)
-{
-	p->r->chunked = true;
-	return once(p, ONCE_CODING) && span_is(value, "chunked");
-}
-
-static bool field_expect(struct parse *p, struct span value)	/* RFC 9110 10.1.1 */
-{
-	p->r->expect = true;
-	return once(p, ONCE_EXPECT) && span_is(value, "100-continue");
+	return set_token(p, trim(rest));
 }
 
 /* RFC 9110 12.5.1: the media type, less its parameters and weight. */
@@ -341,50 +328,49 @@ static void field_accept(struct parse *p, struct span list)
 	}
 }
 
-static void field_connection(struct parse *p, struct span list)
-{
-	p->connection |= list_has(list, "upgrade");
-	p->close |= list_has(list, "close");
-}
-
-static bool field_host(struct parse *p, struct span value)
-{
-	struct span host, port;
-
-	return once(p, ONCE_HOST) &&		/* 3.2: two are an error, an empty one is not */
-	    (value.n == 0 || split_host(value, &host, &port));
-}
-
 static bool field(struct parse *p, struct span name, struct span value)
 {
+	const unsigned what = which(name, FIELDS);
 	struct http_req *r = p->r;
+	struct span host, port;
 
-	if (span_is(name, "host"))
-		return field_host(p, value);
-	if (span_is(name, "sec-websocket-key"))
-		return set_once(p, ONCE_KEY, &r->key, value);
-	if (span_is(name, "sec-websocket-version"))
-		return set_once(p, ONCE_VERSION, &r->version, value);
-	if (span_is(name, "sec-websocket-protocol"))
-		return field_protocol(p, value);
-	if (span_is(name, "origin"))
-		return set_once(p, ONCE_ORIGIN, &r->origin, value);
-	if (span_is(name, "last-event-id"))
-		return set_once(p, ONCE_EVENT, &r->since, value);
-	if (span_is(name, "authorization"))
+	if (what <= EXPECT && !once(p, what))
+		return false;
+	switch (what) {
+	case HOST:				/* 3.2: an empty one is no error */
+		return value.n == 0 || split_host(value, &host, &port);
+	case KEY:
+		r->key = value;
+		break;
+	case VERSION:
+		r->version = value;
+		break;
+	case ORIGIN:
+		r->origin = value;
+		break;
+	case LAST_ID:
+		r->since = value;
+		break;
+	case AUTHORIZATION:
 		return field_authorization(p, value);
-	if (span_is(name, "content-length"))
-		return field_length(p, value);
-	if (span_is(name, "transfer-encoding"))
-		return field_coding(p, value);
-	if (span_is(name, "expect"))
-		return field_expect(p, value);
-	if (span_is(name, "accept"))
+	case LENGTH:				/* 6.3: no list, and not the same one again */
+		return text_read(&r->length, value.p, value.n);
+	case CODING:				/* 6.1: the one coding that we know, once */
+		return r->chunked = span_is(value, "chunked");
+	case EXPECT:				/* RFC 9110 10.1.1 */
+		return r->expect = span_is(value, "100-continue");
+	case ACCEPT:
 		field_accept(p, value);
-	if (span_is(name, "upgrade"))
+		break;
+	case CONNECTION:
+		p->connection |= list_has(value, "upgrade");
+		p->close |= list_has(value, "close");
+		break;
+	case PROTOCOL:
+		return field_protocol(p, value);
+	case UPGRADE:
 		p->upgrade |= list_has(value, "websocket");
-	if (span_is(name, "connection"))
-		field_connection(p, value);
+	}
 	return true;
 }
 
@@ -424,7 +410,7 @@ enum why http_parse(struct http_req *r, uint8_t *head, size_t n)
 	}
 	if (!body_valid(r))
 		return WHY_BAD_REQUEST;
-	if (r->minor && !(p.once & 1u << ONCE_HOST))
+	if (r->minor && !(p.once & 1u << HOST))
 		return WHY_BAD_REQUEST;		/* 3.2 */
 	r->upgrade = r->minor && p.upgrade && p.connection;	/* RFC 9110 7.8 */
 	r->keep = r->minor && !p.close;				/* 9.3 */
