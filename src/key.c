@@ -93,77 +93,59 @@ static const char *check(const struct keyring *k, const struct key_spec *spec)
 
 /* ---- the ring ---- */
 
-static void hash_part(struct sha256 *s, const void *p, size_t n)
+static const uint8_t *kid_of(const struct keyring *k, const struct key *key)
 {
-	const uint8_t len[4] = { (uint8_t)(n >> 24), (uint8_t)(n >> 16), (uint8_t)(n >> 8),
-		(uint8_t)n };
-
-	sha256_write(s, len, sizeof len);
-	sha256_write(s, p, n);
+	return k->pool + key->at + key->len + key->e_len;
 }
 
-/* What makes two keys the same: all that can be said of them. */
-static void digest(struct key *key, const struct key_spec *spec)
+/* Its bytes in the pool. */
+static size_t size(const struct key *key)
 {
-	const uint8_t head[] = { key->alg, key->token_use, key->named, spec->issuer != NULL,
-		key->bounded };
-	struct sha256 s;
-
-	sha256_init(&s);
-	sha256_write(&s, head, sizeof head);
-	hash_part(&s, spec->p, spec->n);
-	hash_part(&s, spec->e, spec->e_len);
-	hash_part(&s, spec->kid, spec->kid_len);
-	hash_part(&s, spec->issuer, key->issuer_len);
-	hash_part(&s, key->bounded ? spec->ceiling->s : NULL, key->ceiling_len);
-	sha256_end(&s, key->digest);
-	ct_wipe(&s, sizeof s);
+	return (size_t)key->len + key->e_len + key->kid_len + key->issuer_len + key->ceiling_len;
 }
 
-static uint32_t put(struct keyring *k, uint32_t at, const void *p, size_t n)
+/* A place for a key of n bytes behind the others. */
+static const char *place(struct keyring *k, struct key *key, size_t n)
+{
+	key->at = (k->used + 7) & ~7u;
+	if (k->n == KEYS_MAX || n > sizeof k->pool - key->at)
+		return "there are too many keys";
+	k->used = key->at + (uint32_t)n;
+	k->key[k->n++] = *key;
+	k->npublic += !is_hmac(key->alg);
+	return NULL;
+}
+
+static uint8_t *put(uint8_t *at, const void *p, size_t n)
 {
 	if (n > 0)
-		memcpy(k->pool + at, p, n);
-	return at + (uint32_t)n;
-}
-
-/* Of an HMAC-SHA-256 key the state that it leaves behind, of others what was given. */
-static uint32_t put_material(struct keyring *k, uint32_t at, const struct key_spec *spec)
-{
-	struct hmac_key h;
-
-	if (spec->alg != KEY_HS256)
-		return put(k, at, spec->p, spec->n);
-	hmac_key_init(&h, spec->p, spec->n);
-	at = put(k, at, &h, sizeof h);
-	ct_wipe(&h, sizeof h);
-	return at;
+		memcpy(at, p, n);
+	return at + n;
 }
 
 static const char *add(struct keyring *k, const struct key_spec *spec)
 {
-	struct key key = { .alg = (uint8_t)spec->alg, .token_use = (uint8_t)spec->token_use,
-		.kid_len = (uint8_t)spec->kid_len, .e_len = (uint8_t)spec->e_len,
-		.named = spec->kid != NULL, .bounded = spec->ceiling != NULL,
-		.at = (k->used + 7) & ~7u };
 	const size_t issuer = spec->issuer ? strlen(spec->issuer) + 1 : 0;
 	const size_t ceiling = spec->ceiling ? spec->ceiling->n : 0;
 	const size_t len = spec->alg == KEY_HS256 ? sizeof(struct hmac_key) : spec->n;
+	struct key key = { .alg = (uint8_t)spec->alg, .token_use = (uint8_t)spec->token_use,
+		.kid_len = (uint8_t)spec->kid_len, .e_len = (uint8_t)spec->e_len,
+		.named = spec->kid != NULL, .bounded = spec->ceiling != NULL, .len = (uint16_t)len,
+		.issuer_len = (uint16_t)issuer, .ceiling_len = (uint16_t)ceiling };
+	const char *what = place(k, &key, len + spec->e_len + spec->kid_len + issuer + ceiling);
+	uint8_t *at = k->pool + key.at;
 
-	if (k->n == KEYS_MAX ||
-	    key.at + len + spec->e_len + spec->kid_len + issuer + ceiling > sizeof k->pool)
-		return "there are too many keys";
-	key.len = (uint16_t)len;
-	key.issuer_len = (uint16_t)issuer;
-	key.ceiling_len = (uint16_t)ceiling;
-	digest(&key, spec);
-	k->used = put_material(k, key.at, spec);
-	k->used = put(k, k->used, spec->e, spec->e_len);
-	k->used = put(k, k->used, spec->kid, spec->kid_len);
-	k->used = put(k, k->used, spec->issuer, issuer);
-	k->used = put(k, k->used, spec->ceiling ? spec->ceiling->s : NULL, ceiling);
-	k->key[k->n++] = key;
-	k->npublic += !is_hmac(key.alg);
+	if (what)
+		return what;
+	/* Of an HMAC-SHA-256 key the state that it leaves behind, of others what was given. */
+	if (spec->alg == KEY_HS256)
+		hmac_key_init((void *)at, spec->p, spec->n);
+	else
+		memcpy(at, spec->p, len);
+	at = put(at + len, spec->e, spec->e_len);
+	at = put(at, spec->kid, spec->kid_len);
+	at = put(at, spec->issuer, issuer);
+	put(at, ceiling > 0 ? spec->ceiling->s : NULL, ceiling);
 	return NULL;
 }
 
@@ -182,24 +164,21 @@ const char *key_add(struct keyring *k, const struct key_spec *spec)
 
 const char *key_copy(struct keyring *k, const struct keyring *from, uint8_t source)
 {
-	for (uint32_t i = 0; i < from->n; i++) {
+	const char *what = NULL;
+
+	for (uint32_t i = 0; i < from->n && !what; i++) {
 		struct key key = from->key[i];
-		const uint32_t end = i + 1 < from->n ? from->key[i + 1].at : from->used;
-		const uint32_t at = (k->used + 7) & ~7u, len = end - key.at;
+		const uint8_t *p = from->pool + key.at;
 
 		if (key.source != source)
 			continue;
-		if (key.named && key_find(k, from->pool + key.at + key.len + key.e_len, key.kid_len) !=
-		    KEY_NONE)
+		if (key.named && key_find(k, kid_of(from, &key), key.kid_len) != KEY_NONE)
 			return "another key has its kid";
-		if (k->n == KEYS_MAX || at + len > sizeof k->pool)
-			return "there are too many keys";
-		k->used = put(k, at, from->pool + key.at, len);
-		key.at = at;
-		k->key[k->n++] = key;
-		k->npublic += !is_hmac(key.alg);
+		what = place(k, &key, size(&key));
+		if (!what)
+			memcpy(k->pool + key.at, p, size(&key));
 	}
-	return NULL;
+	return what;
 }
 
 void key_set_secret(struct keyring *k, const uint8_t *secret, size_t n)
@@ -214,19 +193,22 @@ void key_wipe(struct keyring *k)
 	ct_wipe(k, offsetof(struct keyring, pool));
 }
 
+/* In all that can be said of them. */
+static bool same(const struct keyring *k, const struct key *a, const struct keyring *l, const struct key *b)
+{
+	_Static_assert(offsetof(struct key, source) == 12, "no padding is compared");
+	return memcmp(a, b, offsetof(struct key, source)) == 0 &&
+	    ct_equal(k->pool + a->at, l->pool + b->at, size(a));
+}
+
 void keys_map(uint8_t map[KEYS_MAX], const struct keyring *old, const struct keyring *fresh)
 {
 	for (uint32_t i = 0; i < KEYS_MAX; i++) {
 		map[i] = KEY_NONE;
 		for (uint32_t j = 0; i < old->n && j < fresh->n; j++)
-			if (ct_equal(old->key[i].digest, fresh->key[j].digest, SHA256_LEN))
+			if (same(old, &old->key[i], fresh, &fresh->key[j]))
 				map[i] = (uint8_t)j;
 	}
-}
-
-static const uint8_t *kid_of(const struct keyring *k, const struct key *key)
-{
-	return k->pool + key->at + key->len + key->e_len;
 }
 
 const uint8_t *key_kid(const struct keyring *k, uint8_t i, size_t *n)

@@ -48,11 +48,10 @@ struct key_spec {
 
 struct key {
 	uint8_t  alg, token_use, kid_len, e_len;
-	uint8_t  source;		/* where it was read from: the caller's */
 	bool     named, bounded;	/* has a kid, a ceiling */
 	uint16_t len, issuer_len, ceiling_len;
+	uint8_t  source;		/* where it was read from: the caller's */
 	uint32_t at;			/* in the pool: material, exponent, kid, issuer, ceiling */
-	uint8_t  digest[SHA256_LEN];	/* of all of it */
 };
 
 struct keyring {

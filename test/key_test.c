@@ -111,7 +111,7 @@ static void long_kid(void)
 static void maps(void)
 {
 	static struct grants ceiling;
-	uint8_t map[KEYS_MAX];
+	uint8_t map[KEYS_MAX], another[32] = { 1 };
 	struct key_spec spec = { .p = secret, .n = 32, .kid = (const uint8_t *)"k", .kid_len = 1,
 		.allow_weak = true };
 
@@ -130,7 +130,7 @@ static void maps(void)
 	/* Any change makes it another. */
 	key_wipe(&ring);
 	CHECK(key_add(&ring, &spec) == NULL);
-	for (int i = 0; i < 8; i++) {
+	for (int i = 0; i < 9; i++) {
 		struct key_spec s = spec;
 
 		grants_default(&ceiling);
@@ -148,6 +148,8 @@ static void maps(void)
 			s.ceiling = &ceiling;
 		if (i == 7)
 			s.kid_len = 0;
+		if (i == 8)
+			s.p = another;
 		key_wipe(&other);
 		CHECK(key_add(&other, &s) == NULL);
 		keys_map(map, &ring, &other);
