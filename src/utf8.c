@@ -3,30 +3,6 @@
 
 #include "utf8.h"
 
-size_t utf8_take(const uint8_t *p, size_t n, bool *ok)
-{
-	const uint8_t c = p[0];
-	size_t len;
-
-	*ok = c < 0x80;
-	if (c < 0xc2 || c > 0xf4 || n < 2)
-		return 1;
-	len = c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
-
-	/* The second byte tells overlong forms, surrogates and what is over
-	 * U+10FFFF. */
-	const uint8_t low = c == 0xe0 ? 0xa0 : c == 0xf0 ? 0x90 : 0x80;
-	const uint8_t high = c == 0xed ? 0x9f : c == 0xf4 ? 0x8f : 0xbf;
-
-	if (p[1] < low || p[1] > high)
-		return 1;
-	for (size_t i = 2; i < len; i++)
-		if (i == n || (p[i] & 0xc0) != 0x80)
-			return i;
-	*ok = true;
-	return len;
-}
-
 /* Skip ASCII, to the first other byte or to the end. */
 static const uint8_t *skip_ascii(const uint8_t *p, const uint8_t *end)
 {
@@ -74,6 +50,21 @@ static uint8_t first(uint8_t c)
 	if (c < 0xf0)
 		return c == 0xe0 ? 4 : c == 0xed ? 5 : 2;
 	return c == 0xf0 ? 6 : c == 0xf4 ? 7 : 3;
+}
+
+size_t utf8_take(const uint8_t *p, size_t n, bool *ok)
+{
+	uint8_t s = first(p[0]);
+	size_t i = 1;
+
+	*ok = p[0] < 0x80;
+	for (; s != 0; i++) {
+		if (i == n || p[i] < steps[s].low || p[i] > steps[s].high)
+			break;
+		s = steps[s].next;
+		*ok = s == 0;
+	}
+	return i;
 }
 
 bool utf8_step(uint8_t *state, const uint8_t *p, size_t n)
