@@ -213,7 +213,7 @@ static const char *add_jwk(struct keyring *k, struct keyfile *f, const struct jw
 	uint8_t point[133];
 	const char *what;
 
-	if (w->part[D].there && strcmp(w->kty, "oct") != 0)
+	if (w->part[D].there && (strcmp(w->kty, "RSA") == 0 || strcmp(w->kty, "EC") == 0))
 		return "is a private key; give sluice the public one alone";
 	what = passed_over(w);
 	if (what) {
