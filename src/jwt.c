@@ -23,33 +23,20 @@ struct claims {
 	uint8_t who[2][SHA256_LEN];	/* of iss and sub; zeros: not given */
 };
 
-struct parts {
-	const char *end[3];		/* header, payload, signature end here */
-	const char *start[3];
-};
-
-static bool split(struct parts *p, const char *token, size_t n)
+/* Header, payload and signature, decoded. Returns where the first two end, or NULL. */
+static const char *split(uint8_t part[3][PART_MAX], size_t len[3], const char *token, size_t n)
 {
-	if (n > TOKEN_MAX)
-		return false;
-	for (int i = 0; i < 3; i++) {
-		const char *dot = memchr(token, '.', n);
+	const char *const end = token + n, *at = token, *dot;
 
-		if ((dot != NULL) != (i < 2))
-			return false;
-		p->start[i] = token;
-		p->end[i] = dot ? dot : token + n;
-		if (p->start[i] == p->end[i])
-			return false;
-		n -= (size_t)(p->end[i] - token) + (dot != NULL);
-		token = p->end[i] + (dot != NULL);
+	for (int i = 0; n <= TOKEN_MAX; i++, at = dot + 1) {
+		dot = i < 2 ? memchr(at, '.', (size_t)(end - at)) : end;
+		if (!dot || dot == at ||
+		    !b64url_decode(part[i], &len[i], (const uint8_t *)at, (size_t)(dot - at)))
+			break;
+		if (i == 2)
+			return at - 1;
 	}
-	return true;
-}
-
-static bool decode(uint8_t out[PART_MAX], size_t *n, const struct parts *p, int i)
-{
-	return b64url_decode(out, n, (const uint8_t *)p->start[i], (size_t)(p->end[i] - p->start[i]));
+	return NULL;
 }
 
 /* Returns how long all of it is. */
@@ -290,7 +277,6 @@ enum why jwt_check(struct jwt *jwt, const char *token, size_t n, const struct jw
 {
 	uint8_t part[3][PART_MAX];
 	size_t len[3];
-	struct parts p;
 	struct header h = { .alg_len = 0 };
 	enum why why;
 
@@ -298,20 +284,14 @@ enum why jwt_check(struct jwt *jwt, const char *token, size_t n, const struct jw
 	jwt->iat_ms = jwt->session_ms = INT64_MAX;
 	jwt->key = KEY_NONE;
 	jwt->sub.n = jwt->kid.n = jwt->grants.n = 0;
-	if (!split(&p, token, n))
-		return WHY_TOKEN_MALFORMED;
-	for (int i = 0; i < 3; i++)
-		if (!decode(part[i], &len[i], &p, i))
-			return WHY_TOKEN_MALFORMED;
-	if (!read_header(&h, jwt, part[0], len[0]))
+	const char *const end = split(part, len, token, n);
+
+	if (!end || !read_header(&h, jwt, part[0], len[0]))
 		return WHY_TOKEN_MALFORMED;
 	why = key_pick(keys, &jwt->key, h.kid ? jwt->kid.s : NULL, h.kid_len, h.alg, h.alg_len);
 	if (why != WHY_OK)
 		return why;
-
-	const size_t signed_len = (size_t)(p.end[1] - token);
-
-	why = key_verify(keys, jwt->key, token, signed_len, part[2], len[2]);
+	why = key_verify(keys, jwt->key, token, (size_t)(end - token), part[2], len[2]);
 	return why != WHY_OK ? why :
-	    check_signed(jwt, token, signed_len, policy, keys, part[1], len[1], now_ms);
+	    check_signed(jwt, token, (size_t)(end - token), policy, keys, part[1], len[1], now_ms);
 }
