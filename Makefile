@@ -34,7 +34,7 @@ BEARSSL = -l:libbearssl.a
 SAN   = -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 
 ROOMS = admit arg b64 body cert conn cut der devlog explain file form grants http hub json jwt key keyfile keys log main metrics net notify \
-	option page pk print proxy request ring sandbox secret send sha1 sha256 sha256_hw source subject talk text tls token \
+	option page pem pk print proxy request ring sandbox secret send sha1 sha256 sha256_hw source subject talk text tls token \
 	used utf8 v1 wheel why ws
 
 # Each unit test links its own room and those below it, so that the link line proves the layers.
@@ -59,12 +59,12 @@ BELOW_form   = form json text $(BELOW_ws)
 BELOW_v1     = v1 json text $(BELOW_ws)
 BELOW_grants = grants json subject utf8
 BELOW_key    = key der pk grants json $(BELOW_sha256) subject utf8
-BELOW_keyfile = keyfile b64 text $(BELOW_key)
+BELOW_keyfile = keyfile pem b64 text $(BELOW_key)
 BELOW_jwt    = jwt key der pk grants $(BELOW_sha256) json b64 subject utf8 why
 BELOW_proxy  = proxy $(BELOW_http)
 BELOW_der    = der
-BELOW_tls    = cert pk der secret file $(BELOW_log)
-BELOW_cert   = cert pk der file $(BELOW_log)
+BELOW_tls    = cert pem pk der secret file $(BELOW_log)
+BELOW_cert   = cert pem pk der file $(BELOW_log)
 BELOW_sandbox = sandbox file $(BELOW_log)
 BELOW_notify = notify $(BELOW_log)
 BELOW_log    = log devlog text
@@ -74,7 +74,7 @@ UNITS = $(patsubst test/%_test.c,%,$(wildcard test/*_test.c))
 BELOW_keys   = $(BELOW_keyfile)
 comma := ,
 BELOW_head   = $(BELOW_http)
-BELOW_conn   = conn send request talk body form v1 hub ring wheel log devlog metrics net file proxy cert tls secret $(BELOW_admit)
+BELOW_conn   = conn send request talk body form v1 hub ring wheel log devlog metrics net file proxy cert pem tls secret $(BELOW_admit)
 LINK_conn    = $(patsubst %,-Wl$(comma)--wrap=hub_%,replay subscribe unsubscribe end skip)
 FUZZERS = $(patsubst test/fuzz/%_fuzz.c,%,$(wildcard test/fuzz/*_fuzz.c))
 TEST_HEADERS = $(wildcard test/*.h)
@@ -106,7 +106,7 @@ build/$(1)/%_test: test/%_test.c $(TEST_HEADERS) $(4:%=build/$(1)/%.o)
 	$(CC) $(HOUSE) -Itest $(2) $(3) -o $$@ $$< $$(BELOW_$$*:%=build/$(1)/%.o) $(5)
 build/$(1)/verify: test/verify.c test/check.h $(4:%=build/$(1)/%.o)
 	$(CC) $(HOUSE) -Itest $(2) $(3) -o $$@ $$< $(BELOW_jwt:%=build/$(1)/%.o) build/$(1)/keyfile.o \
-	build/$(1)/text.o $(5)
+	build/$(1)/pem.o build/$(1)/text.o $(5)
 build/$(1)/%_replay: test/fuzz/%_fuzz.c test/fuzz/replay.c $(FUZZ_HEADERS) $(4:%=build/$(1)/%.o)
 	$(CC) $(HOUSE) -Itest $(2) $(3) $$(LINK_$$*) -o $$@ $$< test/fuzz/replay.c \
 	$$(BELOW_$$*:%=build/$(1)/%.o) $(5)
@@ -118,7 +118,7 @@ endef
 $(eval $(call kind,plain,$(BUILT) $(CFLAGS),$(LINK),$(ROOMS),$(BEARSSL)))
 $(eval $(call kind,asan,$(SAN),,$(ROOMS),$(BEARSSL)))
 NOTLS       = -USLUICE_TLS -DSLUICE_TLS=0
-NOTLS_ROOMS = $(filter-out cert pk tls,$(ROOMS))
+NOTLS_ROOMS = $(filter-out cert pem pk tls,$(ROOMS))
 $(eval $(call kind,notls,$(NOTLS) $(BUILT) $(CFLAGS),$(LINK),$(NOTLS_ROOMS),))
 
 bearssl:

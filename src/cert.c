@@ -8,73 +8,16 @@
 #include "der.h"
 #include "file.h"
 #include "log.h"
+#include "pem.h"
 #include "pk.h"
 
-#define FILE_MAX 65536u		/* a chain with its text, as openssl prints it, is some 20 KB */
+static uint8_t file[PEM_MAX];
 
-static uint8_t file[FILE_MAX + 1];
-
-/* One object of a PEM file. */
-struct object {
-	uint8_t *der;
-	size_t max, n;
-};
-
-static void append(void *arg, const void *p, size_t n)
+static const char *take_certificate(void *to, const char *label, const uint8_t *der, size_t n)
 {
-	struct object *o = arg;
+	struct cert *c = to;
 
-	if (n > o->max - o->n)
-		n = o->max - o->n;
-	memcpy(o->der + o->n, p, n);
-	o->n += n;
-}
-
-/* BearSSL takes lines that end in CR LF for no PEM (RFC 7468 3 allows both). */
-static size_t without_returns(size_t n)
-{
-	size_t kept = 0;
-
-	for (size_t i = 0; i < n; i++)
-		if (file[i] != '\r')
-			file[kept++] = file[i];
-	return kept;
-}
-
-/* Hand each object among the file's n bytes to take(), by its name; stop when that says what is wrong. */
-static const char *each_object(struct cert *c, size_t n,
-    const char *(*take)(struct cert *c, const char *name, const uint8_t *der, size_t n))
-{
-	static uint8_t der[FILE_MAX];
-	struct object o = { der, sizeof der, 0 };
-	br_pem_decoder_context pem;
-	const char *what = NULL;
-	bool inside = false;
-	int event = 0;
-
-	br_pem_decoder_init(&pem);
-	n = without_returns(n);
-	file[n++] = '\n';			/* without one the last line would be none */
-	for (size_t i = 0; i < n && !what && event != BR_PEM_ERROR;) {
-		i += br_pem_decoder_push(&pem, file + i, n - i);
-		event = br_pem_decoder_event(&pem);
-		if (event == BR_PEM_END_OBJ)
-			what = take(c, br_pem_decoder_name(&pem), der, o.n);
-		if (event == BR_PEM_BEGIN_OBJ) {
-			o.n = 0;
-			br_pem_decoder_setdest(&pem, append, &o);
-		}
-		if (event)
-			inside = event != BR_PEM_END_OBJ;
-	}
-	ct_wipe(der, sizeof der);
-	ct_wipe(&pem, sizeof pem);
-	return what ? what : inside ? "is PEM that was cut or damaged" : NULL;
-}
-
-static const char *take_certificate(struct cert *c, const char *name, const uint8_t *der, size_t n)
-{
-	if (strcmp(name, "CERTIFICATE") != 0 && strcmp(name, "X509 CERTIFICATE") != 0)
+	if (strcmp(label, "CERTIFICATE") != 0 && strcmp(label, "X509 CERTIFICATE") != 0)
 		return NULL;
 	if (c->n == CERT_CHAIN_MAX || n > CERT_BYTES - c->len)
 		return "holds more than 8 certificates, or 16 KiB of them";
@@ -84,10 +27,12 @@ static const char *take_certificate(struct cert *c, const char *name, const uint
 	return NULL;
 }
 
-static const char *take_key(struct cert *c, const char *name, const uint8_t *der, size_t n)
+static const char *take_key(void *to, const char *label, const uint8_t *der, size_t n)
 {
-	if (strcmp(name, "PRIVATE KEY") != 0 && strcmp(name, "RSA PRIVATE KEY") != 0 &&
-	    strcmp(name, "EC PRIVATE KEY") != 0)
+	struct cert *c = to;
+
+	if (strcmp(label, "PRIVATE KEY") != 0 && strcmp(label, "RSA PRIVATE KEY") != 0 &&
+	    strcmp(label, "EC PRIVATE KEY") != 0)
 		return NULL;
 	if (br_skey_decoder_key_type(&c->key))
 		return "holds more than one private key";
@@ -98,12 +43,12 @@ static const char *take_key(struct cert *c, const char *name, const uint8_t *der
 
 static const char *read_chain(struct cert *c, const char *path, int64_t now_s, struct der_certificate *leaf)
 {
-	size_t n = FILE_MAX;
+	size_t n = sizeof file;
 	const char *what = file_read(path, file, &n, NULL);
 
 	c->n = c->len = 0;
 	if (!what)
-		what = each_object(c, n, take_certificate);
+		what = pem_read(file, n, take_certificate, c);
 	if (!what && c->n == 0)
 		what = "holds no certificate in PEM";
 	if (what)
@@ -117,7 +62,7 @@ static const char *read_chain(struct cert *c, const char *path, int64_t now_s, s
 
 static const char *read_key(struct cert *c, const char *path)
 {
-	size_t n = FILE_MAX;
+	size_t n = sizeof file;
 	mode_t mode;
 	const char *what = file_read(path, file, &n, &mode);
 
@@ -127,7 +72,7 @@ static const char *read_key(struct cert *c, const char *path)
 	if (!what && memmem(file, n, "ENCRYPTED", 9))
 		what = "is encrypted, and there is nobody to ask: openssl pkey -in FILE -out PLAIN";
 	if (!what)
-		what = each_object(c, n, take_key);
+		what = pem_read(file, n, take_key, c);
 	if (!what && !br_skey_decoder_key_type(&c->key))
 		what = "holds no private key in PEM";
 	ct_wipe(file, sizeof file);

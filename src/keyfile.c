@@ -7,9 +7,8 @@
 #include "ct.h"
 #include "der.h"
 #include "json.h"
+#include "pem.h"
 #include "text.h"
-
-#define PEM_MAX 2048u		/* an RSA-4096 key in base64 has 736 characters */
 
 static const char not_ours[] = "its algorithm is none of HS, RS and ES";
 
@@ -293,34 +292,11 @@ static const char *read_json(struct keyring *k, struct keyfile *f, const uint8_t
 
 /* ---- PEM ---- */
 
-/* Take s if it is next. */
-static bool take(const uint8_t **p, const uint8_t *end, const char *s)
-{
-	const size_t n = strlen(s);
-
-	if ((size_t)(end - *p) < n || memcmp(*p, s, n) != 0)
-		return false;
-	*p += n;
-	return true;
-}
-
-static bool is_space(uint8_t c)
-{
-	return c == ' ' || (c >= '\t' && c <= '\r');
-}
-
-/* The base64 (RFC 4648 4) of the lines up to the end's, as base64url without padding. */
-static size_t take_lines(uint8_t out[PEM_MAX], const uint8_t **p, const uint8_t *end)
-{
-	size_t n = 0, all;
-
-	for (; *p < end && **p != '-' && n < PEM_MAX; ++*p)
-		if (**p != '\n' && **p != '\r')
-			out[n++] = **p == '+' ? '-' : **p == '/' ? '_' : **p == '_' ? '?' : **p;
-	for (all = n; n > 0 && all - n < 2 && out[n - 1] == '='; n--)
-		;
-	return all % 4 == 0 ? n : 0;
-}
+struct pem {
+	struct keyring *ring;
+	struct keyfile *file;
+	bool any;
+};
 
 static const char *read_der(struct keyring *k, struct keyfile *f, const uint8_t *p, size_t n)
 {
@@ -338,45 +314,46 @@ static const char *read_der(struct keyring *k, struct keyfile *f, const uint8_t 
 	    .kid_len = f->kid_len, .p = der.p, .n = der.n, .e = der.e, .e_len = der.e_len });
 }
 
+static const char *take_public(void *to, const char *label, const uint8_t *der, size_t n)
+{
+	struct pem *pem = to;
+
+	if (pem->any)
+		return "holds more than one key";
+	pem->any = true;
+	if (strstr(label, "PRIVATE KEY"))
+		return "is a private key; give sluice the public one: openssl pkey -pubout";
+	if (strcmp(label, "PUBLIC KEY") != 0)
+		return "is no PUBLIC KEY in PEM (RFC 7468 13)";
+	return read_der(pem->ring, pem->file, der, n);
+}
+
 static const char *read_pem(struct keyring *k, struct keyfile *f, const uint8_t *p, size_t n)
 {
-	const uint8_t *end = p + n, *line = memchr(p, '\n', n);
-	uint8_t text[PEM_MAX], der[PEM_MAX];
-	size_t len;
+	struct pem pem = { k, f, false };
 
-	if (memmem(p, line ? (size_t)(line - p) : n, "PRIVATE KEY", 11))
-		return "is a private key; give sluice the public one: openssl pkey -pubout";
-	if (!take(&p, end, "-----BEGIN PUBLIC KEY-----") || p == end || !is_space(*p))
-		return "is no PUBLIC KEY in PEM (RFC 7468 13)";
-	len = take_lines(text, &p, end);
-	if (!take(&p, end, "-----END PUBLIC KEY-----") || !b64url_decode(der, &len, text, len))
-		return "is PEM that was cut or damaged";
-	while (p < end && is_space(*p))
-		p++;
-	return p < end ? "has more behind its public key" : read_der(k, f, der, len);
+	if (!SLUICE_TLS)
+		return "is no JWK Set, and this sluice was built without BearSSL, which reads PEM";
+	const char *what = pem_read(p, n, take_public, &pem);
+
+	return what || pem.any ? what : "is neither a JWK Set nor a PEM public key";
 }
 
 const char *keyfile_read(struct keyring *k, struct keyfile *f, const uint8_t *p, size_t n)
 {
 	const uint32_t before = k->n;
 	const uint8_t *start = p;
-	size_t left = n;
 	const char *what;
 
 	f->secret = false;
 	*f->key = 0;
-	while (left > 0 && is_space(*start))
-		start++, left--;
-	if (left > 0 && *start == '{') {
-		if (f->kid)
-			return "a JWK has its own kid; KID= is for PEM";
-		what = read_json(k, f, p, n);
-	} else if (n > 11 && memcmp(p, "-----BEGIN ", 11) == 0) {
-		what = read_pem(k, f, p, n);
-	} else {
-		return memmem(p, n, "-----BEGIN ", 11) ? "has bytes before its first line" :
-		    "is neither a JWK Set nor a PEM public key";
-	}
+	while (start < p + n && memchr(" \t\r\n", *start, 4))
+		start++;
+	const bool json = start < p + n && *start == '{';
+
+	if (json && f->kid)
+		return "a JWK has its own kid; KID= is for PEM";
+	what = json ? read_json(k, f, p, n) : read_pem(k, f, p, n);
 	if (what || k->n > before)
 		return what;
 	*f->key = 0;

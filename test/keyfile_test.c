@@ -349,25 +349,25 @@ static void pems(void)
 {
 	static const struct { const char *pem, *what; } rows[] = {
 		{ BEGIN BODY END, NULL }, { "-----BEGIN PUBLIC KEY-----\r\n" BODY "\r\n" END "\n \t\r\n", NULL },
-		{ " " BEGIN BODY END, "has bytes before its first line" },
-		{ "\n" BEGIN BODY END, "has bytes before its first line" },
-		{ "subject=x\n" BEGIN BODY END, "has bytes before its first line" },
-		{ BEGIN BODY END "x", "has more behind its public key" },
-		{ BEGIN BODY END BEGIN BODY END, "has more behind its public key" },
+		{ " \nsubject=x\n" BEGIN BODY END "and so on", NULL },	/* RFC 7468 2: what else stands there */
+		{ BEGIN BODY END BEGIN BODY END, "holds more than one key" },
 		{ BEGIN BODY, "is PEM that was cut or damaged" },
 		{ BEGIN END, "is no public key in DER (RFC 5280 4.1)" },
 		{ BEGIN "AAAA\n" END, "is no public key in DER (RFC 5280 4.1)" },
 		{ BEGIN "MF-w\n" END, "is PEM that was cut or damaged" },
 		{ BEGIN "MF_w\n" END, "is PEM that was cut or damaged" },
-		{ BEGIN "MF w\n" END, "is PEM that was cut or damaged" },
-		{ BEGIN "MFk\n" END, "is no public key in DER (RFC 5280 4.1)" },
+		{ BEGIN "MF\\w\n" END, "is PEM that was cut or damaged" },
+		{ BEGIN "MFk\n" END, "is PEM that was cut or damaged" },
+		{ BEGIN "MFk=\n" END, "is no public key in DER (RFC 5280 4.1)" },
 		{ "-----BEGIN CERTIFICATE-----\n" BODY END, "is no PUBLIC KEY in PEM (RFC 7468 13)" },
-		{ "-----BEGIN PUBLIC KEY-----", "is no PUBLIC KEY in PEM (RFC 7468 13)" },
-		{ "-----BEGIN PRIVATE KEY-----\n" BODY,
+		{ "-----BEGIN PUBLIC KEY-----", "is PEM that was cut or damaged" },
+		{ "-----BEGIN PUBLIC KEY", "is PEM that was cut or damaged" },
+		{ "ssh-ed25519 AAAA", "is neither a JWK Set nor a PEM public key" },
+		{ "-----BEGIN PRIVATE KEY-----\n" BODY END,
 		  "is a private key; give sluice the public one: openssl pkey -pubout" },
-		{ "-----BEGIN RSA PRIVATE KEY-----\n" BODY,
+		{ "-----BEGIN RSA PRIVATE KEY-----\n" BODY END,
 		  "is a private key; give sluice the public one: openssl pkey -pubout" },
-		{ "-----BEGIN ENCRYPTED PRIVATE KEY-----\n" BODY,
+		{ "-----BEGIN ENCRYPTED PRIVATE KEY-----\n" BODY END,
 		  "is a private key; give sluice the public one: openssl pkey -pubout" },
 	};
 
@@ -423,10 +423,10 @@ static void damage(void)
 	uint64_t seed = 7;
 
 	for (size_t i = 0; i < 2; i++) {
-		const size_t n = strlen(whole[i]);
+		const size_t n = strlen(whole[i]), enough = i == 0 ? n - strlen("PUBLIC KEY-----\n") : n - 1;
 		char text[512];
 
-		for (size_t cut = 0; cut < n - 1; cut++) {
+		for (size_t cut = 0; cut < enough; cut++) {
 			snprintf(text, cut + 1, "%s", whole[i]);
 			CHECK(parse(text, NULL, false) != NULL);
 		}

@@ -1,7 +1,7 @@
 /* keys_fuzz.c - the bytes of a key file: what is taken is a key, the same twice is the same, and
  * what is refused leaves nothing behind once it is wiped.
  *
- * Links keyfile.c, key.c, der.c, grants.c, json.c, b64.c, text.c, subject.c, sha256.c, utf8.c. */
+ * Links keyfile.c, pem.c, key.c, der.c, grants.c, json.c, b64.c, text.c, subject.c, sha256.c, utf8.c. */
 #include "check.h"
 #include "keyfile.h"
 
