@@ -375,13 +375,14 @@ uint32_t hub_room(struct hub *h, uint32_t len)
 
 bool hub_has_room(const struct hub *h)
 {
-	const uint32_t quarter = h->ring.size / 4;
-	struct ring r = h->ring;
+	const uint32_t quarter = h->ring.size / 4, len = h->wanted > quarter ? h->wanted : quarter;
 
-	while (r.tail < r.head && ring_at(&r, r.tail)->first_stuck == HUB_NONE)
-		r.tail++;
-	return r.cap - (r.head - r.tail) >= r.cap / 4 &&
-	    !ring_must_drop(&r, h->wanted > quarter ? h->wanted : quarter);
+	for (struct ring r = h->ring;; r.tail++) {
+		if (r.cap - (r.head - r.tail) >= r.cap / 4 && !ring_must_drop(&r, len))
+			return true;
+		if (ring_at(&r, r.tail)->first_stuck != HUB_NONE)
+			return false;
+	}
 }
 
 uint32_t hub_subject_room(struct hub *h)
