@@ -260,6 +260,7 @@ binary
                      ["--subject", "\udcff"], ["--issuer", "\udcff"], ["--audience", "\udcff"], ["--kid", "\udcff"]):
             with self.subTest(args):
                 self.fails(2, "token", *args, names=[args[0]])
+        self.fails(2, "token", "--claim", "exp=1", names=["--claim", "exp"])
         self.fails(2, "token", env={})
         p = run("token", "--help", env={})
         self.assertEqual((p.returncode, p.err), (0, ""))
