@@ -16,6 +16,8 @@ SECONDS = int(os.environ.get("SOAK_SECONDS", 3600))
 SEED = os.environ.get("SOAK_SEED") or os.urandom(4).hex()
 PLAY = min(50, SECONDS / 6)                  # of a round; then the accounts
 CLIENTS, PENDING, TLS = 200, 128, 96
+HANDSHAKE = 4                                # seconds for a request
+LIFE = int(SECONDS) + 600                    # of a token that is shown to the last
 MESSAGE = 65536
 BOUND = 20 if black.sanitized() else 10
 SETTLED = 512                                # kB that a server that has seen it all may still grow
@@ -459,10 +461,14 @@ class Visitor(Guest):
     def post(self):
         """Several on one connection, with a token that is used by then."""
         def make(tls):
+            start = time.monotonic()
             c = self.mine[-1] if self.mine else self.dial(tls)
             c.send(http("POST", "/noise/bulk", "Transfer-Encoding: chunked", token=t) + b"%x\r\n%s\r\n0\r\n\r\n"
                    % (len(body), body) if chunked else http("POST", "/noise/bulk", body=body, token=t))
-            return c.reply()
+            late = time.monotonic() - start > HANDSHAKE / 2
+            if (r := c.reply()).status == 408 and late:
+                raise Gone("we were slow ourselves")
+            return r
         tls, t = self.chance(0.5), token(self.kid())
         for _ in range(self.rng.randrange(1, 6)):
             body, chunked = self.rng.randbytes(self.rng.randrange(1, MESSAGE)), self.chance(0.3)
@@ -886,7 +892,7 @@ def start():
     tcp.settimeout(60)
     udp = "127.0.0.1", black.free_port(socket.SOCK_DGRAM)
     flags = {"cert": cert, "key": key, "max-clients": CLIENTS, "max-pending": PENDING, "tls-clients": TLS,
-             "max-message": MESSAGE, "buffer": "2M", "handshake-timeout": 4, "ping": 4, "used-tokens": 16384,
+             "max-message": MESSAGE, "buffer": "2M", "handshake-timeout": HANDSHAKE, "max-ttl": LIFE, "ping": 4, "used-tokens": 16384,
              "metrics": "127.0.0.1:0"}
     server = black.Server(
         *(x for k, v in flags.items() for x in ("--" + k, v)), "--page", "--keys", path("keys.json"),
@@ -906,10 +912,10 @@ def start():
 
 def soak():
     global watchers, guests, at_rest, used
-    at_rest, used = descriptors(), token("many", 3000)
+    at_rest, used = descriptors(), token("many", LIFE)
     watchers.extend(Watcher(hear, tls, [x]) for hear in ("raw", "events") for tls in (False, True) for x in SUBJECTS)
     watchers.extend(Watcher("v1", tls, SUBJECTS) for tls in (False, True))
-    used = token(ttl=3000)
+    used = token(ttl=LIFE)
     mine = []
     dial(False, mine).send(request(token=used))
     mine[0].upgraded()
