@@ -15,21 +15,24 @@
 #include "print.h"
 #include "utf8.h"
 
-/* False: the connection is gone. *sent < n: the socket is full. */
-static bool conn_send(struct conns *cs, struct conn *c, const uint8_t *p, size_t n, size_t *sent)
+#define GONE SIZE_MAX
+
+/* How much of it was sent: less than n, the socket is full; or GONE, with the connection. */
+static size_t conn_send(struct conns *cs, struct conn *c, const uint8_t *p, size_t n)
 {
 	const ssize_t r = transport_send(&c->io, p, n, false);
 	const int e = errno;
+	const size_t sent = r < 0 ? 0 : (size_t)r;
 
-	*sent = r < 0 ? 0 : (size_t)r;
-	metrics.sent_bytes += *sent;
-	c->blocked = *sent < n || transport_full(&c->io);
-	if (*sent > 0)
+	if (r < 0 && e != EAGAIN && e != ENOBUFS && e != ENOMEM) {
+		conn_drop(cs, c, WHY_PEER_GONE);
+		return GONE;
+	}
+	metrics.sent_bytes += sent;
+	c->blocked = sent < n || transport_full(&c->io);
+	if (sent > 0)
 		c->moved_ms = (uint32_t)cs->mono_ms;
-	if (r >= 0 || e == EAGAIN || e == ENOBUFS || e == ENOMEM)
-		return true;
-	conn_drop(cs, c, WHY_PEER_GONE);
-	return false;
+	return sent;
 }
 
 /* ---- messages in another form ---- */
@@ -120,9 +123,9 @@ static bool piece_next(struct conns *cs, const struct conn *c, bool begun, struc
 static bool piece_send(struct conns *cs, struct conn *c, const struct piece *piece)
 {
 	const uint32_t id = conn_id(cs, c);
-	size_t sent;
+	const size_t sent = conn_send(cs, c, piece->run.p, piece->run.len);
 
-	if (!conn_send(cs, c, piece->run.p, piece->run.len, &sent))
+	if (sent == GONE)
 		return false;
 	if (sent)
 		metrics.deliveries += c->form == FORM_FRAME ? hub_sent(&cs->hub, id, &piece->run, sent) :
@@ -167,7 +170,7 @@ static bool out_add(struct conns *cs, struct conn *c, const uint8_t *p, size_t n
 	size_t sent = 0;
 
 	assert(c->out_len + n <= OUT_MAX);
-	if (c->out_len == 0 && !c->blocked && !conn_send(cs, c, p, n, &sent))
+	if (c->out_len == 0 && !c->blocked && (sent = conn_send(cs, c, p, n)) == GONE)
 		return false;
 	if (sent == n)
 		return c->state != CONN_CLOSING || closed(cs, c);
@@ -197,9 +200,9 @@ void conn_control(struct conns *cs, struct conn *c, const uint8_t *p, size_t n)
 static bool push_out(struct conns *cs, struct conn *c)
 {
 	uint8_t *out = conn_cold(cs, c)->out;
-	size_t sent, whole = 0;
+	size_t sent = conn_send(cs, c, out + c->out_off, (size_t)(c->out_len - c->out_off)), whole = 0;
 
-	if (!conn_send(cs, c, out + c->out_off, (size_t)(c->out_len - c->out_off), &sent))
+	if (sent == GONE)
 		return false;
 	sent += c->out_off;
 	while (whole < c->out_len && whole + frame_len(out + whole) <= sent)

@@ -199,6 +199,11 @@ static struct tls *of(uint16_t id)
 	return &state[id - 1];
 }
 
+static bool is(const struct tls *t, unsigned what)	/* BR_SSL_CLOSED, ... */
+{
+	return br_ssl_engine_current_state(&t->sc.eng) & what;
+}
+
 static void pair_take(struct tls *t)
 {
 	br_ssl_engine_context *e = &t->sc.eng;
@@ -224,7 +229,7 @@ static void pair_give(struct tls *t)
 	const bool idle = t->open && e->ixa == 0 && e->ixb == 0 && e->ixc == 5 && e->oxa == e->oxc &&
 	    e->oxa != e->oxb;
 
-	if (t->pair && (idle || br_ssl_engine_current_state(e) == BR_SSL_CLOSED))
+	if (t->pair && (idle || is(t, BR_SSL_CLOSED)))
 		pair_free_of(t);
 }
 
@@ -265,11 +270,6 @@ void tls_close(uint16_t id, int fd)
 }
 
 /* ---- the pump ---- */
-
-static bool closed(const struct tls *t)
-{
-	return br_ssl_engine_current_state(&t->sc.eng) == BR_SSL_CLOSED;
-}
 
 /* As BearSSL's own, which is not for others; it knows a failed engine by this. */
 static void fail(br_ssl_engine_context *e, int error)
@@ -449,7 +449,7 @@ ssize_t tls_recv(uint16_t id, int fd, void *p, size_t n)
 	const int e = r > 0 ? EAGAIN : errno;
 
 	flush(t, fd);
-	const bool end = closed(t);
+	const bool end = is(t, BR_SSL_CLOSED);
 
 	pair_give(t);
 	worked |= before;
@@ -487,7 +487,7 @@ ssize_t tls_send(uint16_t id, int fd, const void *p, size_t n, bool more)
 	if (!more)
 		br_ssl_engine_flush(e, 0);
 	flush(t, fd);
-	const bool end = closed(t);
+	const bool end = is(t, BR_SSL_CLOSED);
 
 	pair_give(t);
 	errno = end ? EPIPE : EAGAIN;
@@ -536,9 +536,8 @@ bool tls_shaking(uint16_t id)
 bool tls_more(uint16_t id)
 {
 	const struct tls *t = of(id);
-	size_t n;
 
-	return t->pair && br_ssl_engine_recvapp_buf(&t->sc.eng, &n) != NULL;
+	return t->pair && is(t, BR_SSL_RECVAPP);
 }
 
 bool tls_again(uint16_t id)
@@ -549,9 +548,8 @@ bool tls_again(uint16_t id)
 bool tls_full(uint16_t id)
 {
 	const struct tls *t = of(id);
-	size_t n;
 
-	return t->pair && br_ssl_engine_sendrec_buf(&t->sc.eng, &n) != NULL;
+	return t->pair && is(t, BR_SSL_SENDREC);
 }
 
 const char *tls_error(uint16_t id, int *number)
