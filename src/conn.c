@@ -123,26 +123,25 @@ void conn_deadline_set(struct conns *cs, const struct conn *c, int64_t at_ms)
 
 /* ---- peers ---- */
 
-static struct conn_peer peer_of(const struct conns *cs, const struct sockaddr_storage *ss)
+static void peer_set(const struct conns *cs, struct conn_peer *peer, const struct sockaddr_storage *ss)
 {
 	const struct proxies *trust = cs->config.proxies;
-	struct conn_peer peer = { .ip = { [10] = 0xff, [11] = 0xff } };
 
+	*peer = (struct conn_peer){ .ip = { [10] = 0xff, [11] = 0xff } };
 	if (ss->ss_family == AF_INET) {
 		const struct sockaddr_in *in = (const void *)ss;
 
-		memcpy(peer.ip + 12, &in->sin_addr, 4);
-		peer.port = ntohs(in->sin_port);
+		memcpy(peer->ip + 12, &in->sin_addr, 4);
+		peer->port = ntohs(in->sin_port);
 	} else if (ss->ss_family == AF_INET6) {
 		const struct sockaddr_in6 *in6 = (const void *)ss;
 
-		memcpy(peer.ip, &in6->sin6_addr, 16);
-		peer.port = ntohs(in6->sin6_port);
+		memcpy(peer->ip, &in6->sin6_addr, 16);
+		peer->port = ntohs(in6->sin6_port);
 	} else {
-		peer.local = true;
+		peer->local = true;
 	}
-	peer.proxy = trust && (peer.local ? trust->local : proxy_trusted(trust, peer.ip));
-	return peer;
+	peer->proxy = trust && (peer->local ? trust->local : proxy_trusted(trust, peer->ip));
 }
 
 void conn_forwarded(const struct conns *cs, struct conn *c, const struct http_req *r)
@@ -160,7 +159,7 @@ static void peer_anew(const struct conns *cs, struct conn *c)
 	socklen_t len = sizeof ss;
 
 	if (c->peer.proxy && getpeername(c->io.fd, (struct sockaddr *)&ss, &len) == 0)
-		c->peer = peer_of(cs, &ss);
+		peer_set(cs, &c->peer, &ss);
 }
 
 void conn_wait_anew(struct conns *cs, struct conn *c)
@@ -609,12 +608,17 @@ void conn_deadline(struct conns *cs, uint32_t id)
 
 /* ---- input ---- */
 
-void conn_rearm(const struct conns *cs, const struct conn *c)
+static bool watch(const struct conns *cs, const struct conn *c, int op)
 {
 	struct epoll_event e = { .events = CONN_EVENTS,
 		.data.u64 = tag_make(TAG_CONN, c->gen, conn_id(cs, c)) };
 
-	epoll_ctl(cs->epfd, EPOLL_CTL_MOD, c->io.fd, &e);
+	return epoll_ctl(cs->epfd, op, c->io.fd, &e) == 0;
+}
+
+void conn_rearm(const struct conns *cs, const struct conn *c)
+{
+	watch(cs, c, EPOLL_CTL_MOD);
 }
 
 static void transport_failed(struct conns *cs, struct conn *c, const char *what, int error)
@@ -741,17 +745,16 @@ static void conn_new(struct conns *cs, struct transport io, const struct sockadd
 {
 	const uint32_t id = cs->free ? cs->free - 1 : cs->made++;
 	struct conn *c = &cs->slot[id];
-	struct epoll_event e = { .events = CONN_EVENTS };
 
 	assert(id < cs->nslots);
 	if (cs->free)
 		cs->free = c->next;
 	*c = (struct conn){ .io = io, .gen = c->gen, .buf = CONN_NONE, .state = CONN_HEAD,
-		.key = KEY_NONE, .metrics = is_metrics, .peer = peer_of(cs, ss) };
+		.key = KEY_NONE, .metrics = is_metrics };
+	peer_set(cs, &c->peer, ss);
 	pending_add(cs, c);
 	conn_deadline_set(cs, c, cs->mono_ms + cs->config.handshake_ms);
-	e.data.u64 = tag_make(TAG_CONN, c->gen, id);
-	if (epoll_ctl(cs->epfd, EPOLL_CTL_ADD, io.fd, &e) != 0)
+	if (!watch(cs, c, EPOLL_CTL_ADD))
 		conn_free(cs, c);
 }
 
@@ -779,8 +782,9 @@ static void take_place(struct conns *cs, int fd, const struct sockaddr_storage *
 	struct transport io;
 
 	if (!transport_open(&io, fd, tls) && !(drop_oldest(cs, true) && transport_open(&io, fd, tls))) {
-		const struct conn c = { .peer = peer_of(cs, ss) };
+		struct conn c;
 
+		peer_set(cs, &c.peer, ss);
 		conn_log_reject(&c, WHY_TOO_MANY_CLIENTS, (struct span){ NULL, 0 }, NULL);
 		close(fd);
 		return;

@@ -236,12 +236,15 @@ static void data_end(struct conns *cs, struct conn *c)
 static void data_take(struct conns *cs, struct conn *c, uint8_t *p, size_t n)
 {
 	struct conn_cold *cold = conn_cold(cs, c);
-	uint8_t mask[4];
+	uint8_t *mask = cold->message.mask;
 
-	ws_mask(p, n, cold->message.mask);
-	memcpy(mask, cold->message.mask, sizeof mask);
-	for (size_t i = 0; i < sizeof mask; i++)
-		cold->message.mask[i] = mask[(n + i) & 3];
+	ws_mask(p, n, mask);
+	for (size_t turns = n & 3; turns > 0; turns--) {
+		const uint8_t first = mask[0];
+
+		memmove(mask, mask + 1, 3);
+		mask[3] = first;
+	}
 	if (wants_text(cs, c) && !utf8_step(&cold->message.utf8, p, n)) {
 		end(cs, c, WHY_WS_UTF8);	/* RFC 6455 8.1, at the first bad byte */
 		return;

@@ -511,17 +511,18 @@ bool tls_flush(uint16_t id, int fd)
 void tls_shut(uint16_t id, int fd)
 {
 	struct tls *t = of(id);
-	uint8_t unread[256];
+	br_ssl_engine_context *e = &t->sc.eng;
+	size_t unread;
 
 	if (t->shut)
 		return;
 	t->shut = true;
 	pair_take(t);
 	if (t->open) {
-		while (take(&t->sc.eng, unread, sizeof unread) > 0)
-			;			/* or the peer's close_notify would wait behind it */
-		br_ssl_engine_flush(&t->sc.eng, 0);
-		br_ssl_engine_close(&t->sc.eng);
+		while (br_ssl_engine_recvapp_buf(e, &unread))	/* or the peer's close_notify would wait behind it */
+			br_ssl_engine_recvapp_ack(e, unread);
+		br_ssl_engine_flush(e, 0);
+		br_ssl_engine_close(e);
 	}
 	tls_flush(id, fd);
 }
