@@ -52,18 +52,16 @@ struct conn_peer {
 	bool     proxy;			/* its word, or that of who speaks for it, is taken */
 };
 
+/* In these three what is small and often asked for comes first, where short instructions reach it. */
 struct conn {
-	struct transport io;
-	uint32_t gen;			/* changes when the slot is freed */
-	uint32_t next, prev;		/* pending list; next alone: free list, plus 1 */
-	uint32_t buf;			/* pending: what has come of a head or an auth, or CONN_NONE */
-	uint16_t head_len, head_seen;	/* bytes in buf; looked at, or taken */
 	uint8_t  state;
+	uint8_t  form;			/* enum form of what it gets; FORM_V1 from the upgrade on */
+	bool     blocked;		/* the socket was full; EPOLLOUT will come */
+	bool     joined;		/* a reader in the hub */
+	bool     talking;		/* a message of its own has begun, see cold.message */
 	uint8_t  why;			/* what ends it */
 	uint8_t  in_len;		/* bytes of a frame not all here, in cold.in */
 	uint8_t  key;			/* BODY, OPEN: of its token, in the keyring */
-	uint16_t out_len, out_off;	/* frames of its own that wait, in cold.out */
-	uint16_t code;			/* close code for the log */
 	bool     admitted : 1;
 	bool     metrics : 1;		/* came in on --metrics */
 	bool     kept : 1;		/* a request has been answered before */
@@ -76,10 +74,13 @@ struct conn {
 	bool     stashed : 1;		/* cold.small is input not looked at yet, until there is room in out */
 	bool     starved : 1;		/* waits for a message buffer, unread */
 	bool     late : 1;		/* pending, and has its turn after all others */
-	uint8_t  form;			/* enum form of what it gets; FORM_V1 from the upgrade on */
-	bool     blocked;		/* the socket was full; EPOLLOUT will come */
-	bool     joined;		/* a reader in the hub */
-	bool     talking;		/* a message of its own has begun, see cold.message */
+	uint16_t code;			/* close code for the log */
+	struct transport io;
+	uint32_t gen;			/* changes when the slot is freed */
+	uint32_t next, prev;		/* pending list; next alone: free list, plus 1 */
+	uint32_t buf;			/* pending: what has come of a head or an auth, or CONN_NONE */
+	uint16_t head_len, head_seen;	/* bytes in buf; looked at, or taken */
+	uint16_t out_len, out_off;	/* frames of its own that wait, in cold.out */
 	uint32_t heard_ms, moved_ms;	/* last sign of life; last byte that its socket took */
 	struct conn_peer peer;
 	uint64_t left;			/* of a data frame's payload: still to come */
@@ -91,18 +92,18 @@ struct conn {
 
 /* Touched only by those who split a frame or a request, or leave one of our frames unread. */
 struct conn_cold {
-	uint8_t in[6 + WS_CONTROL_MAX];	/* one short client frame */
-	uint8_t out[OUT_MAX];
-	uint8_t small[SMALL_SIZE];
 	struct {			/* what the client has begun to say */
 		uint32_t buf, len;	/* the message buffer; bytes in that, or in small */
 		uint8_t  mask[4];	/* of the frame, turned to the next byte */
-		uint8_t  op, utf8;
+		uint8_t  utf8;
 		bool     fin;
 	} message;
 	uint32_t queued;		/* bytes that its socket held when last asked */
-	struct http_req req;		/* BODY: its spans point into buf */
 	struct body body;
+	struct http_req req;		/* BODY: its spans point into buf */
+	uint8_t in[6 + WS_CONTROL_MAX];	/* one short client frame */
+	uint8_t out[OUT_MAX];
+	uint8_t small[SMALL_SIZE];
 };
 
 _Static_assert(sizeof((struct conn_cold *)0)->in + INPUT_SIZE <= SMALL_SIZE, "one read can be stashed");
@@ -154,33 +155,33 @@ struct conn_config {
 };
 
 struct conns {
-	struct conn_config config;
-	struct admit *admit;
-	struct hub hub;
-	struct wheel *wheel;		/* ids below nslots are ours, and tick_id */
 	struct conn *slot;
 	struct conn_cold *cold;
 	struct session *session;
-	uint8_t (*buf)[HEAD_MAX];	/* max_pending of them */
-	uint32_t *buf_free;
-	uint32_t nbuf_free, nbuf_made;
-	uint8_t *message;		/* MESSAGE_BUFS of max_message */
-	struct message_buf message_buf[MESSAGE_BUFS];
-	uint32_t nmessage_free, nstarved;
-	struct block *block;
-	uint32_t block_free, nblocks, nblocks_made, nblocks_used;	/* block_free: plus 1 */
-	struct formed formed;
+	struct wheel *wheel;		/* ids below nslots are ours, and tick_id */
+	struct admit *admit;
+	int64_t  mono_ms, wall_ms;	/* set before each round of events */
+	int64_t  held_ms;		/* --slow wait: since when a source is held up, or -1 */
 	uint32_t nslots, made, free;	/* free: a slot plus 1 */
 	uint32_t oldest, newest;	/* pending list */
 	uint32_t npending, nopen, nlate;
 	uint32_t tick_id;
 	int      epfd;
-	int64_t  mono_ms, wall_ms;	/* set before each round of events */
-	int64_t  held_ms;		/* --slow wait: since when a source is held up, or -1 */
 	bool     ending;
 	bool     spent;			/* a public-key operation was done in this turn of the loop */
 	bool     freed;			/* a descriptor was closed since main looked */
 	char     epoch[9];		/* of message IDs: hexadecimal */
+	struct conn_config config;
+	uint8_t (*buf)[HEAD_MAX];	/* max_pending of them */
+	uint32_t *buf_free;
+	uint32_t nbuf_free, nbuf_made;
+	uint32_t nmessage_free, nstarved;
+	uint8_t *message;		/* MESSAGE_BUFS of max_message */
+	struct block *block;
+	uint32_t block_free, nblocks, nblocks_made, nblocks_used;	/* block_free: plus 1 */
+	struct message_buf message_buf[MESSAGE_BUFS];
+	struct formed formed;
+	struct hub hub;
 };
 
 uint32_t conns_slots(const struct conn_config *config);

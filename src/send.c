@@ -362,7 +362,7 @@ enum why conn_publish(struct conns *cs, uint32_t subject, const uint8_t *p, size
 			if (cs->held_ms < 0)
 				cs->held_ms = cs->mono_ms;
 			wheel_set(cs->wheel, cs->tick_id, cs->mono_ms + TICK_MS);
-			return WHY_MORE;
+			return WHY_MORE;	/* to a source, whose subject stays pinned */
 		}
 		conn_overtaken(cs, &cs->slot[id]);
 	}
