@@ -16,13 +16,13 @@
 
 struct admit {
 	struct jwt_policy policy;
-	struct keyring keys;
 	struct used used;
 	const char *const *origin;	/* norigin patterns; 0: any */
 	unsigned norigin;
 	bool open;			/* --no-auth */
 	int64_t uptime_ms;		/* kept by the loop */
 	bool enforce_expiry;
+	struct keyring keys;		/* the last, since it is large */
 };
 
 enum why admit_origin(const struct admit *a, struct span origin);
