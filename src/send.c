@@ -220,7 +220,7 @@ static size_t notice(struct conns *cs, struct conn *c, uint8_t out[V1_REPLY_MAX]
 	struct session *session = conn_session(cs, c);
 	const uint32_t id = conn_id(cs, c);
 
-	if (c->form != FORM_V1 || !c->joined || c->state != CONN_OPEN)
+	if (c->form != FORM_V1 || !c->joined || c->state != CONN_OPEN || cs->hub.reader[id].off > 0)
 		return 0;
 	if (session->warning) {
 		session->warning = false;

@@ -365,6 +365,18 @@ class Expiry(v1.Case):
         self.assertEqual(renew(c, exp=exp)["expires"], exp)
         self.assertIn(c.hear("expiring")["in"], (18, 19, 20))
 
+    def test_expiring_in_mid_frame(self):
+        """A message of which half is sent is finished before."""
+        s = self.server("--enforce-expiry", "--buffer", "1M")
+        exp = int(time.time()) + 62
+        c = connect(s, rcvbuf=4096, exp=exp).sub("/")
+        for i in range(8):
+            s.feed(b"%d" % i * 60000 + b"\n")
+        until(lambda: time.time() > exp - 59, "the warning to be due")
+        got = [c.wire() for _ in range(9)]
+        self.assertEqual([m["data"] for m in got if m["op"] == "msg"], [str(i) * 60000 for i in range(8)])
+        self.assertEqual([m["op"] for m in got if m["op"] != "msg"], ["expiring"])
+
     def test_not_expiring(self):
         """What will not end says nothing."""
         c = connect(self.server(), exp=int(time.time()) + 5)
