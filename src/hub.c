@@ -1069,37 +1069,22 @@ void hub_flushed(struct hub *h)
 
 /* ---- sending ---- */
 
-bool hub_pending(struct hub *h, uint32_t id, struct ring_run *run)
+bool hub_pending(struct hub *h, uint32_t id, bool begun, struct ring_run *run)
 {
 	const struct hub_reader *r = &h->reader[id];
 
-	if (r->record == RING_NONE)
+	if (r->record == RING_NONE || (begun && r->off == 0))
 		return false;
 	if (r->off == 0 && r->record == h->memo_from && h->ring.head == h->memo_head) {
 		*run = h->memo;
 		return true;
 	}
-	ring_run(&h->ring, run, r->record, r->off);
+	ring_run(&h->ring, run, r->record, r->off, begun ? r->record + 1 : h->ring.head);
 	if (r->off == 0) {			/* the same for all that have kept up */
 		h->memo = *run;
 		h->memo_from = r->record;
 		h->memo_head = h->ring.head;
 	}
-	return true;
-}
-
-bool hub_begun(const struct hub *h, uint32_t id, struct ring_run *run)
-{
-	const struct hub_reader *r = &h->reader[id];
-
-	if (r->record == RING_NONE || r->off == 0)
-		return false;
-	const struct ring_record *rec = ring_at(&h->ring, r->record);
-
-	run->p = h->ring.bytes + rec->at + r->off;
-	run->len = rec->len - r->off;
-	run->next = rec->next ? r->record + rec->next : RING_NONE;
-	run->count = 1;
 	return true;
 }
 

@@ -234,11 +234,8 @@ void hub_flushed(struct hub *h);
 /* ---- sending ---- */
 
 /* Frames as they are stored, to a reader of one subject. What is to be sent next, in one piece;
- * false: nothing. */
-bool hub_pending(struct hub *h, uint32_t id, struct ring_run *run);
-
-/* Only the rest of a frame that has been begun. */
-bool hub_begun(const struct hub *h, uint32_t id, struct ring_run *run);
+ * begun: only the rest of a frame that has been begun. False: nothing. */
+bool hub_pending(struct hub *h, uint32_t id, bool begun, struct ring_run *run);
 
 /* n bytes of that run were sent; returns how many messages became complete. */
 uint32_t hub_sent(struct hub *h, uint32_t id, const struct ring_run *run, size_t n);

@@ -45,19 +45,19 @@ uint8_t *ring_push(struct ring *r, uint32_t len, uint32_t subject, uint32_t numb
 	return r->bytes + at;
 }
 
-void ring_run(const struct ring *r, struct ring_run *run, uint64_t i, uint32_t off)
+void ring_run(const struct ring *r, struct ring_run *run, uint64_t i, uint32_t off, uint64_t end)
 {
 	const struct ring_record *rec = ring_at(r, i);
-	uint32_t end = rec->at + rec->len;
+	uint32_t to = rec->at + rec->len;
 
 	run->p = r->bytes + rec->at + off;
 	run->count = 1;
 	run->next = rec->next ? i + rec->next : RING_NONE;
-	while (run->next != RING_NONE && ring_at(r, run->next)->at == end) {
+	while (run->next < end && ring_at(r, run->next)->at == to) {
 		rec = ring_at(r, run->next);
-		end += rec->len;
+		to += rec->len;
 		run->count++;
 		run->next = rec->next ? run->next + rec->next : RING_NONE;
 	}
-	run->len = (size_t)(r->bytes + end - run->p);
+	run->len = (size_t)(r->bytes + to - run->p);
 }

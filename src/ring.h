@@ -48,7 +48,8 @@ void ring_drop(struct ring *r);
 /* The place of a new record's frame, to be filled by the caller; nothing stands in its way. */
 uint8_t *ring_push(struct ring *r, uint32_t len, uint32_t subject, uint32_t number);
 
-/* A run: from offset off in record i to where the subject's next frame is elsewhere. */
+/* A run: from offset off in record i to where the subject's next frame is elsewhere, or is record
+ * end or a later one. */
 struct ring_run {
 	const uint8_t *p;
 	size_t   len;
@@ -56,6 +57,7 @@ struct ring_run {
 	uint32_t count;		/* frames that end in it */
 };
 
-void ring_run(const struct ring *r, struct ring_run *run, uint64_t i, uint32_t off);
+void ring_run(const struct ring *r, struct ring_run *run, uint64_t i, uint32_t off,
+    uint64_t end);
 
 #endif

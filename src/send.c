@@ -107,7 +107,7 @@ static bool piece_next(struct conns *cs, const struct conn *c, bool begun, struc
 	const struct hub_reader *r = &cs->hub.reader[id];
 
 	if (c->form == FORM_FRAME)
-		return begun ? hub_begun(&cs->hub, id, &piece->run) : hub_pending(&cs->hub, id, &piece->run);
+		return hub_pending(&cs->hub, id, begun, &piece->run);
 	if (r->record == RING_NONE || (begun && r->off == 0))
 		return false;
 	form_next(cs, c, r->record, r->off > 0);

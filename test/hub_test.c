@@ -235,7 +235,7 @@ static void serve(uint32_t id)
 	struct reader *r = &readers[id];
 	struct ring_run run;
 
-	while (!r->blocked && hub_pending(&h, id, &run)) {
+	while (!r->blocked && hub_pending(&h, id, false, &run)) {
 		expect_run(r, &run);
 		const size_t n = run.len < r->room ? run.len : r->room;
 
@@ -306,7 +306,7 @@ static void overtaken(uint32_t id, enum slow slow)
 	struct reader *r = &readers[id];
 	struct ring_run run;
 	const uint64_t i = current(r);
-	const bool begun = hub_begun(&h, id, &run);
+	const bool begun = hub_pending(&h, id, true, &run);
 
 	ok = ok && CHECK(begun == (r->off > 0));
 	if (begun && ok) {

@@ -108,7 +108,7 @@ static bool runs(void)
 			count++;
 			next = next_of(next);
 		}
-		ring_run(&ring, &run, i, off);
+		ring_run(&ring, &run, i, off, RING_NONE);
 		if (!CHECK(whole(i)) || !CHECK(run.p == ring.bytes + frames[i].at + off) ||
 		    !CHECK(run.len == end - frames[i].at - off) || !CHECK(run.next == next) ||
 		    !CHECK(run.count == count))
