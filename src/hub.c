@@ -88,33 +88,37 @@ static bool shape_equal(const struct hub_shape *a, const struct hub_shape *b)
 /* The place of a pattern's shape, a free one if nobody uses it yet, or HUB_SHAPES. */
 static uint8_t shape_find(const struct hub *h, const struct hub_shape *p)
 {
-	for (uint64_t left = h->shapes; left; left &= left - 1) {
-		const uint8_t i = (uint8_t)__builtin_ctzll(left);
+	uint8_t at = HUB_SHAPES;
 
-		if (shape_equal(&h->shape[i], p))
+	for (uint8_t i = 0; i < HUB_SHAPES; i++) {
+		if (h->shape[i].count > 0 && shape_equal(&h->shape[i], p))
 			return i;
+		if (h->shape[i].count == 0 && at == HUB_SHAPES)
+			at = i;
 	}
-	return ~h->shapes ? (uint8_t)__builtin_ctzll(~h->shapes) : HUB_SHAPES;
+	return at;
 }
 
 static void shape_take(struct hub *h, uint8_t i, const struct hub_shape *p)
 {
-	const uint32_t count = h->shapes >> i & 1 ? h->shape[i].count : 0;
+	const uint32_t count = h->shape[i].count + 1;
 
 	h->shape[i] = *p;
-	h->shape[i].count = count + 1;
-	h->shapes |= (uint64_t)1 << i;
+	h->shape[i].count = count;
+	if (h->nshapes <= i)
+		h->nshapes = i + 1;
 }
 
 static void shape_drop(struct hub *h, uint8_t i)
 {
-	if (--h->shape[i].count == 0)
-		h->shapes &= ~((uint64_t)1 << i);
+	h->shape[i].count--;
+	while (h->nshapes > 0 && h->shape[h->nshapes - 1].count == 0)
+		h->nshapes--;
 }
 
 static bool shape_fits(const struct hub_shape *p, const struct hub_subject *t)
 {
-	return p->star ? t->segments > p->segments : t->segments == p->segments;
+	return p->count > 0 && (p->star ? t->segments > p->segments : t->segments == p->segments);
 }
 
 /* The pattern of that shape that covers t, which it fits; no longer than t's name. */
@@ -602,9 +606,8 @@ static uint32_t pattern_of_list(const struct hub *h, enum hub_list list, uint32_
 
 static uint32_t pattern_of_shape(const struct hub *h, uint32_t id, uint64_t i)
 {
-	for (uint64_t left = h->shapes; left; left &= left - 1) {
-		const struct hub_shape *p = &h->shape[__builtin_ctzll(left)];
-		const uint32_t entry = pattern_find(h, p, subject_at(h, i));
+	for (uint32_t k = 0; k < h->nshapes; k++) {
+		const uint32_t entry = pattern_find(h, &h->shape[k], subject_at(h, i));
 		const uint32_t s = entry != HUB_NONE ? sub_find(h, id, entry) : HUB_NONE;
 
 		if (s != HUB_NONE && counts(h, &h->sub[s], i) && asked(h, &h->sub[s], i))
@@ -1011,7 +1014,7 @@ void hub_batch(struct hub *h, struct hub_walk *w)
 {
 	const struct hub_subject *t = subject_at(h, h->batch);
 
-	*w = (struct hub_walk){ .reader = t->readers, .sub = t->subs, .shapes = h->shapes };
+	*w = (struct hub_walk){ .reader = t->readers, .sub = t->subs };
 }
 
 static void wake(struct hub *h, uint32_t id)
@@ -1049,11 +1052,9 @@ uint32_t hub_batch_next(struct hub *h, struct hub_walk *w)
 
 	if (id != HUB_NONE)
 		w->reader = h->reader[id].next;
-	while (id == HUB_NONE && (id = walk_subs(h, w)) == HUB_NONE && w->shapes) {
-		const struct hub_shape *p = &h->shape[__builtin_ctzll(w->shapes)];
-		const uint32_t entry = pattern_find(h, p, subject_at(h, h->batch));
+	while (id == HUB_NONE && (id = walk_subs(h, w)) == HUB_NONE && w->shape < h->nshapes) {
+		const uint32_t entry = pattern_find(h, &h->shape[w->shape++], subject_at(h, h->batch));
 
-		w->shapes &= w->shapes - 1;
 		w->sub = entry != HUB_NONE ? h->subject[entry].subs : HUB_NONE;
 	}
 	if (id != HUB_NONE)

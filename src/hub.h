@@ -18,7 +18,7 @@
 
 #define HUB_NONE UINT32_MAX
 #define HUB_UNKNOWN UINT64_MAX
-#define HUB_SHAPES 64u		/* of patterns in use at a time: a bit each; users have a handful */
+#define HUB_SHAPES 64u		/* of patterns in use at a time; users have a handful */
 #define HUB_SPARE 1024u		/* subjects beyond those that are read: their numbers are remembered */
 
 /* A reader is of one subject (hub_join: it costs nothing but this struct), or has subscriptions
@@ -119,8 +119,8 @@ struct hub {
 	uint64_t batch;			/* its first record, or RING_NONE */
 	struct ring_run memo;		/* the run from memo_from, offset 0, at memo_head */
 	uint64_t memo_from, memo_head;
-	uint64_t shapes;		/* those in use, a bit each */
 	struct hub_shape shape[HUB_SHAPES];
+	uint32_t nshapes;		/* those in use are the first of these, but for some with count 0 */
 };
 
 /* ---- subjects ---- */
@@ -223,7 +223,7 @@ uint8_t *hub_push(struct hub *h, uint32_t subject, uint32_t len);
  * last may leave or end subscriptions meanwhile, others may not. */
 struct hub_walk {
 	uint32_t reader, sub;		/* the next of the lists that are being walked */
-	uint64_t shapes;		/* still to be looked at */
+	uint32_t shape;			/* the next to be looked at */
 };
 
 void hub_batch(struct hub *h, struct hub_walk *w);

@@ -660,7 +660,7 @@ static void end(void)
 		if (readers[id].here)
 			leave(id);
 	check_all();
-	CHECK(!ok || (h.shapes == 0 && hub_first_stuck(&h) == HUB_NONE && !hub_fresh(&h)));
+	CHECK(!ok || (h.nshapes == 0 && hub_first_stuck(&h) == HUB_NONE && !hub_fresh(&h)));
 	free(hub_memory);
 }
 
@@ -875,7 +875,7 @@ static void scripts(void)
 		if (!CHECK(run(rows[i].script)))
 			printf("%s\n", rows[i].what);
 		hub_leave(&h, 0);
-		CHECK(h.shapes == 0 && hub_first_stuck(&h) == HUB_NONE);
+		CHECK(h.nshapes == 0 && hub_first_stuck(&h) == HUB_NONE);
 		free(hub_memory);
 	}
 }
@@ -937,9 +937,9 @@ static void shapes(void)
 	CHECK(plain(1, "/b/+") == HUB_OK && plain(0, "/a/+") == HUB_OK && plain(1, "/*") == HUB_FULL);
 	CHECK(hub_unsubscribe(&h, 0, "/+", 2) && plain(1, "/*") == HUB_OK);
 	hub_leave(&h, 0);
-	CHECK(h.shapes != 0 && plain(1, "/+") == HUB_OK);
+	CHECK(h.nshapes != 0 && plain(1, "/+") == HUB_OK);
 	hub_leave(&h, 1);
-	CHECK(h.shapes == 0);
+	CHECK(h.nshapes == 0);
 	free(hub_memory);
 }
 
@@ -1000,7 +1000,7 @@ static void steps(void)
 				hub_at(&h, id, hub_after(&h, id, h.reader[id].record), 0);
 			hub_flushed(&h);
 		}
-		CHECK(n == 2 * MANY && delivered == MANY && h.shapes == 0);
+		CHECK(n == 2 * MANY && delivered == MANY && h.nshapes == 0);
 		free(hub_memory);
 	}
 }
