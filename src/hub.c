@@ -73,7 +73,7 @@ static struct hub_shape shape_of(const uint8_t *s, size_t n)
 	for (size_t i = 0; i < n; i++) {
 		k += s[i] == '/';
 		if (s[i] == '+')
-			p.plus[(k - 1) / 64] |= (uint64_t)1 << (k - 1) % 64;
+			p.plus[(k - 1) / 32] |= 1u << (k - 1) % 32;
 	}
 	p.segments = (uint8_t)(k - p.star);
 	return p;
@@ -81,8 +81,8 @@ static struct hub_shape shape_of(const uint8_t *s, size_t n)
 
 static bool shape_equal(const struct hub_shape *a, const struct hub_shape *b)
 {
-	return a->plus[0] == b->plus[0] && a->plus[1] == b->plus[1] &&
-	    a->segments == b->segments && a->star == b->star;
+	return memcmp(a->plus, b->plus, sizeof a->plus) == 0 && a->segments == b->segments &&
+	    a->star == b->star;
 }
 
 /* The place of a pattern's shape, a free one if nobody uses it yet, or HUB_SHAPES. */
@@ -132,7 +132,7 @@ static size_t shape_name(uint8_t out[SUBJECT_MAX], const struct hub_shape *p,
 		const size_t end = slash ? (size_t)(slash - t->name) : t->len;
 
 		out[n++] = '/';
-		if (p->plus[k / 64] >> k % 64 & 1) {
+		if (p->plus[k / 32] >> k % 32 & 1) {
 			out[n++] = '+';
 		} else {
 			memcpy(out + n, t->name + i + 1, end - i - 1);

@@ -93,7 +93,7 @@ struct hub_subject {
 /* What patterns look like: where their "+" stand, how many segments they have before a last "*",
  * if any. A subject leads to the one pattern of a shape that may cover it. */
 struct hub_shape {
-	uint64_t plus[2];
+	uint32_t plus[4];
 	uint32_t count;			/* patterns of it in use */
 	uint8_t  segments;
 	bool     star;
