@@ -782,7 +782,7 @@ static void take_place(struct conns *cs, int fd, const struct sockaddr_storage *
 	struct transport io;
 
 	if (!transport_open(&io, fd, tls) && !(drop_oldest(cs, true) && transport_open(&io, fd, tls))) {
-		struct conn c;
+		struct conn c = { .key = KEY_NONE };
 
 		peer_set(cs, &c.peer, ss);
 		conn_log_reject(&c, WHY_TOO_MANY_CLIENTS, (struct span){ NULL, 0 }, NULL);

@@ -383,8 +383,10 @@ void sources_again(const struct sources *s, const struct sandbox *b)
 
 void sources_stop(struct sources *s)
 {
-	for (uint32_t i = 0; i < s->n; i++)
+	for (uint32_t i = 0; i < s->n; i++) {
 		unwatch(s, &s->input[i]);
+		wheel_clear(s->wheel, s->first_id + i);
+	}
 }
 
 static void accept_writers(struct sources *s, struct input *acceptor)

@@ -1,5 +1,5 @@
 """Sources and framing (contract 1: --source, --framing, --binary, --max-message)."""
-import fcntl, os, random, socket, stat, struct, subprocess, termios, threading
+import fcntl, os, random, signal, socket, stat, struct, subprocess, termios, threading
 import black
 from black import BINARY, TEXT, until
 
@@ -393,6 +393,21 @@ class Sockets(Base):
         until(lambda: len(s.log(event="source_error")) > 1, "a second attempt")
         self.assertEqual([r["msg"] for r in s.log(event="source_error")[:2]],
                          ["Connection refused; again in 250 ms", "Connection refused; again in 500 ms"])
+
+    def test_tcp_at_the_end(self):
+        """While clients say goodbye it does not connect any more: nobody would read what came."""
+        with socket.socket() as l:
+            l.bind(("127.0.0.1", 0))
+            s = self.server("--source", "tcp:127.0.0.1:%d" % l.getsockname()[1])
+            c = s.ws()                       # says nothing to the close frame, for a second
+            s.wait_log(2, event="source_error")
+            s.kill(signal.SIGTERM)
+            s.wait_log(event="shutdown")
+            l.listen()
+            s.ended(0)
+            l.setblocking(False)
+            self.assertRaises(BlockingIOError, l.accept)
+            self.assertEqual(c.closed()[0], 1001)
 
     def test_tcp_name(self):
         with socket.create_server(("127.0.0.1", 0)) as l:
