@@ -12,9 +12,9 @@
 #include "devlog.h"
 #include "text.h"
 
-/* The longest line; at most PIPE_BUF, so that poll's word that a pipe is writable means that
- * the whole line fits. */
-#define LINE_MAX_LEN 2048u
+/* The longest line: room for the longest subject, sub and kid, every byte of them escaped. At most
+ * PIPE_BUF, so that poll's word that a pipe is writable means that the whole line fits. */
+#define LINE_MAX_LEN 4096u
 
 /* Of limited lines: what a fault of one's own may cause while it is looked at, and what a flood may
  * write to a router's flash. */

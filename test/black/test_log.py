@@ -1,5 +1,5 @@
 """The log where there is much of it, and where it goes to the system's."""
-import os, re, shutil, signal, socket, subprocess, time, unittest
+import json, os, re, shutil, signal, socket, subprocess, time, unittest, urllib.parse
 import black
 from black import logfmt, until
 
@@ -64,6 +64,18 @@ class Flood(black.Case):
         s.kill(signal.SIGTERM)
         s.ended(0, 2)
         self.assertEqual(s.log(event="reject"), [])
+
+
+class Long(black.Case):
+    def test_whole(self):
+        """The longest that a client can put into a line, every byte escaped, is there to its end."""
+        subject, sub, kid = "/" + "\u00e9" * 127, "\x7f" * 254 + "s", "\x7f" * 254 + "k"
+        parts = {"alg": "HS256", "kid": kid}, black.claims(sub=sub, permissions={"sub": ["/+"]})
+        token = black.jws(*(json.dumps(x, ensure_ascii=False).encode() for x in parts))
+        s = self.server()
+        s.ws(urllib.parse.quote(subject), token=token)
+        rec = s.wait_log(event="accept")
+        self.assertEqual((rec["subject"], rec["sub"], rec["kid"]), (subject, sub, kid))
 
 
 HEAD = re.compile(rb"<(\d+)>sluice\[(\d+)\]: (.*)", re.S)
