@@ -113,7 +113,8 @@ mkdir -p "$lib" "$root/kernel" "$root/build/musl" "$root/build/bearssl"
 ln -s $kernel/linux $kernel/asm-generic $asm "$root/kernel"
 
 (cd "$root/build/musl" && quiet "$sources"/musl-*/configure --target=$triplet --prefix="$root" \
-	--disable-shared --disable-wrapper CC="$triplet-gcc $flags" CROSS_COMPILE=$triplet- &&
+	--disable-shared --disable-wrapper --enable-optimize=size \
+	CC="$triplet-gcc $flags" CROSS_COMPILE=$triplet- &&
 	quiet make -j"$(nproc)" install-libs install-headers)
 # musl's assert is a printf, floating point and all, of 8 KB.
 cat > "$root/build/assert.c" <<'END'
