@@ -311,8 +311,6 @@ static void init_signals(struct server *s)
 	struct epoll_event e = { .events = EPOLLIN, .data.u64 = tag_make(TAG_SIGNAL, 0, 0) };
 	sigset_t set;
 
-	signal(SIGPIPE, SIG_IGN);
-	signal(SIGXFSZ, SIG_IGN);		/* a file over its limit is an error like others */
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
@@ -417,6 +415,8 @@ static void start(struct server *s)
 	const struct options *o = &s->option;
 	sigset_t hangup;
 
+	signal(SIGPIPE, SIG_IGN);		/* a log that nobody reads, too */
+	signal(SIGXFSZ, SIG_IGN);		/* a file over its limit is an error like others */
 	sigemptyset(&hangup);
 	sigaddset(&hangup, SIGHUP);
 	sigprocmask(SIG_BLOCK, &hangup, NULL);	/* a reload may be asked for before there is a loop */
