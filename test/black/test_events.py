@@ -245,17 +245,18 @@ class Resume(Stream):
 
     def test_coming_and_going(self):
         """In mid-stream, again and again: each message once."""
-        total, stop = 4000, threading.Event()
+        total, go = 4000, threading.Semaphore(0)
 
         def write():
             for i in range(total):
-                self.s.feed(b"m%d\n" % i)
                 if i % 100 == 0:
-                    time.sleep(0.005)        # so that there is somebody to come and go
+                    go.acquire()             # so that there is somebody to come and go
+                self.s.feed(b"m%d\n" % i)
         t = threading.Thread(target=write, daemon=True)
         last, got, cut = self.was[9].id, [], 1
         t.start()
         while len(got) < total:
+            go.release(cut // 100 + 1)
             e = self.s.events("/", f"Last-Event-ID: {last}")
             for _ in range(min(cut, total - len(got))):
                 x = e.event()

@@ -246,17 +246,18 @@ class Slow(Streams, black.Case):
         s = self.server("--slow", "wait", "--buffer", "256K")
         slow, good = s.ws(rcvbuf=4096), s.ws()
         data = lines(30000)
-        t = feeder(s, b"\n".join(data) + b"\n")
+        want, t = framed(data), feeder(s, b"\n".join(data) + b"\n")
         good.sock.settimeout(1)
         try:
-            while len(good.buf) < len(framed(data)):
+            while len(good.buf) < len(want):
                 good.fill(1 << 18)
             self.fail("the source was not held up")
         except TimeoutError:                 # as much as the slow one's buffers allow
             pass
         self.assertTrue(t.is_alive())
+        self.idle(s)
         self.assertGreater(len(good.buf), 200000)
-        Herd([slow, good], framed(data)).run()
+        Herd([slow, good], want).run()
         t.join()
         self.assertEqual(s.log(event="close"), [])
 

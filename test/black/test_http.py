@@ -334,6 +334,16 @@ class Origin(black.Case):
         r = s.get("/", "Origin: https://evil.example", "Origin: https://a.example")
         self.assertIn(r.status, (400, 403))
 
+    def test_order(self):
+        """What is wrong with the request comes before whose it is, and both before whether there is room."""
+        s = self.server("--origin", "https://a.example", "--max-clients", 1)
+        s.ws()
+        bad = "Origin: https://b.example"
+        self.refused(s, "bad_request", "/a/", bad, drop=("Upgrade",), token=None)
+        self.refused(s, "upgrade_required", "/", bad, drop=("Upgrade",), token=None)
+        self.refused(s, "origin_denied", "/", bad, token=None)
+        self.refused(s, "too_many_clients", token=None)
+
     def test_any(self):
         s = self.server()
         for o in ("https://example.org", "null", "http://127.0.0.1:1"):

@@ -118,11 +118,7 @@ class Watchdog(Base):
         m, s = self.start(200000)
         self.told(m, s, "WATCHDOG=1")
         s.kill(signal.SIGSTOP)
-
-        def stands():
-            with open(f"/proc/{s.pid}/stat") as f:
-                return f.read().rsplit(")", 1)[1].split()[0] == "T"
-        until(stands, "the stop")
+        until(lambda: s.stat()[0] == "T", "the stop")
         while m.silent() is not True:
             pass
         time.sleep(0.5)                      # five beats' time

@@ -265,6 +265,15 @@ class Chunks(Publish):
 
 
 class KeepAlive(Publish):
+    def test_nothing_more(self):
+        """One that has posted and asks nothing more is let go without a word: nothing was refused."""
+        s = self.server("--handshake-timeout", 1)
+        w = s.raw()
+        w.send(http("POST", "/a", body=b"x", token=self.pub))
+        self.posted(w)
+        self.assertTrue(w.eof())
+        self.assertEqual(s.log(event="reject"), [])
+
     def test_many(self):
         c, w = self.reader(), self.s.raw()
         for i in range(300):

@@ -207,6 +207,13 @@ class Crowd(Streams, black.Case):
         self.fill_table(s)
         self.metrics(s, f"{self.tmp}/m")
 
+    def test_descriptors_of_those_who_wait(self):
+        """All are with connections that are not let in: the oldest of these gives way, and not at its timeout."""
+        s = self.server("--handshake-timeout", 600, wrap=["sh", "-c", 'ulimit -n 40; exec "$@"', "sh"])
+        half = [s.raw() for _ in range(60)]
+        s.ws()
+        self.assertEqual(half[0].reply().body, "pending_full\n")
+
     def test_descriptors_come_back(self):
         """None to be had, and no connection whose end would give one: it listens again."""
         s = self.server()

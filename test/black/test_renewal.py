@@ -437,6 +437,13 @@ class Expiry(v1.Case):
         self.assertLess(time.monotonic() - begin, 4.5)
         self.assertEqual(s.wait_log(event="close", reason="session_ended")["code"], "4401")
 
+    def test_session_is_not_prolonged(self):
+        """It is counted from where the connection began, whatever a later token says, or leaves out."""
+        c = connect(self.server(), session=1000)
+        time.sleep(2.1)                      # some of the session
+        for claims in ({"session": 1000}, {}):
+            self.assertLess(renew(c, **claims)["expires"] - c.ready["expires"], 2, claims)
+
     def test_clock_steps(self):
         """The end stays where it was put, wherever the clock goes."""
         T = black.SOON

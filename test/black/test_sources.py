@@ -1,5 +1,5 @@
 """Sources and framing (contract 1: --source, --framing, --binary, --max-message)."""
-import fcntl, os, random, signal, socket, stat, struct, subprocess, termios, threading
+import fcntl, os, random, signal, socket, stat, struct, subprocess, sys, termios, threading, time
 import black
 from black import BINARY, TEXT, until
 
@@ -316,7 +316,42 @@ class Sockets(Base):
             w.sendall(b"%d\n" % i)
             w.close()
             self.assertEqual(c.message(), b"%d" % i)
+        for i in range(3):                   # nothing is left to the next: no end, and no line that is too long
+            w = connect()
+            w.sendall(b"x" * 70000)
+            s.wait_log(i + 1, event="source_error")
+            w.close()
+            w = connect()
+            for m in b"right", b"and on":
+                w.sendall(m + b"\n")
+                self.assertEqual(c.message(), m)
+            w.close()
         self.idle(s)
+
+    def probed(self, here, there):
+        """The kernel asks the peer for a sign of life: the timer of this connection is of that kind, as
+        /proc/net/tcp has it, and not far away."""
+        def end(at):
+            return "%s:%04X" % (socket.inet_aton(at[0])[::-1].hex().upper() if sys.byteorder == "little" else
+                                socket.inet_aton(at[0]).hex().upper(), at[1])
+
+        def timer():
+            with open("/proc/net/tcp") as f:
+                return next((x.split()[5] for x in f if x.split()[1:3] == [end(here), end(there)]), "").split(":")
+        self.assertEqual(until(lambda: timer()[0], "the connection"), "02")
+        self.assertLessEqual(int(timer()[1], 16), 60 * os.sysconf("SC_CLK_TCK"))
+
+    def test_dead_writers_are_noticed(self):
+        with socket.create_server(("127.0.0.1", 0)) as l:
+            port = black.free_port()
+            s = self.server("--source", f"tcp-listen:127.0.0.1:{port}", "--source", "tcp:127.0.0.1:%d" % l.getsockname()[1])
+            a, (b, _) = socket.create_connection(("127.0.0.1", port)), l.accept()
+            c = s.ws()
+            for w in a, b:
+                w.sendall(b"x\n")
+                self.assertEqual(c.message(), b"x")
+                self.probed(w.getpeername(), w.getsockname())
+                w.close()
 
     def test_unix(self):
         p = self.path("sock")
@@ -388,12 +423,6 @@ class Sockets(Base):
         self.assertTrue(s.log(event="source_error") + s.log(event="source_eof"))
         self.idle(s, 0.5)
 
-    def test_tcp_again(self):
-        s = self.server("--source", f"tcp:127.0.0.1:{black.free_port()}")
-        until(lambda: len(s.log(event="source_error")) > 1, "a second attempt")
-        self.assertEqual([r["msg"] for r in s.log(event="source_error")[:2]],
-                         ["Connection refused; again in 250 ms", "Connection refused; again in 500 ms"])
-
     def test_tcp_at_the_end(self):
         """While clients say goodbye it does not connect any more: nobody would read what came."""
         with socket.socket() as l:
@@ -408,6 +437,39 @@ class Sockets(Base):
             l.setblocking(False)
             self.assertRaises(BlockingIOError, l.accept)
             self.assertEqual(c.closed()[0], 1001)
+
+    def test_tcp_comes_back_less_and_less(self):
+        """Each time it waits twice as long, and as at first once it has got something."""
+        with socket.create_server(("127.0.0.1", 0)) as l:
+            l.settimeout(black.WAIT)
+            s = self.server("--source", "tcp:127.0.0.1:%d" % l.getsockname()[1])
+            c = s.ws()
+            for n, (data, ms) in enumerate(((b"", 250), (b"", 500), (b"x\n", 250), (b"", 500))):
+                w, _ = l.accept()
+                w.sendall(data)
+                w.close()
+                self.assertEqual(s.wait_log(n + 1, event="source_error")["msg"], f"connection lost; again in {ms} ms")
+            self.assertEqual(c.message(), b"x")
+
+    def test_more_writers_than_places(self):
+        """The 17th waits unaccepted until one of the others goes."""
+        p = self.path("sock")
+        s = self.server("--source", f"unix:{p}")
+        c, ws = s.ws(), []
+        for i in range(18):
+            w = socket.socket(socket.AF_UNIX)
+            w.connect(p)
+            w.sendall(b"%d\n" % i)
+            ws.append(w)
+            if i < 16:
+                self.assertEqual(c.message(), b"%d" % i)
+        s.wait_log(event="source_error", msg="all places for writers are taken")
+        self.idle(s, 0.5)
+        for i in 16, 17:
+            ws.pop(0).close()
+            self.assertEqual(c.message(), b"%d" % i)
+        for w in ws:
+            w.close()
 
     def test_tcp_name(self):
         with socket.create_server(("127.0.0.1", 0)) as l:
@@ -468,6 +530,21 @@ class Tty(Base):
         s.stop()
         os.close(master)
         os.close(slave)
+
+    def test_does_not_wait(self):
+        """Nobody can hold up a serial line: with --slow wait who falls behind goes at once, and not after 10 s."""
+        master, slave = os.openpty()
+        s = self.server("--source", f"tty:{os.ttyname(slave)}", "--slow", "wait", "--buffer", "16K", "--max-message", "1K")
+        slow, good = s.ws(rcvbuf=4096), s.ws()
+        begin = time.monotonic()
+        for i in range(1000):                # half of it is more than all buffers hold
+            m = b"%0999d" % i
+            os.write(master, m + b"\n")
+            self.assertEqual(good.message(), m)
+        self.assertLess(time.monotonic() - begin, 9)
+        self.assertEqual(s.wait_log(event="slow")["client"], "%s:%d" % slow.sock.getsockname())
+        os.close(slave)
+        os.close(master)
 
     def test_bad_speed(self):
         r = black.run("--listen", "127.0.0.1:0", "--source", "tty:/dev/ptmx,12345678",

@@ -88,6 +88,17 @@ class Limit(tls.Case):
         for c in cs:
             self.assertEqual(c.message(), b"x")
 
+    def test_plain_is_not_dropped(self):
+        """Of those who wait the first with TLS makes place for TLS, however long others have waited."""
+        s = self.server("--tls-clients", 2, listen=("tls:127.0.0.1:0", f"unix:{self.tmp}/p"))
+        s.wait_log(2, event="listening")
+        plain = s.plain(f"{self.tmp}/p")
+        waiting = [self.half(s, "shaken") for _ in range(2)]
+        s.ws()
+        self.over(waiting[0])
+        plain.send(black.request(token=mint()))
+        plain.upgraded()
+
     def test_one(self):
         s = self.server("--tls-clients", 1)
         for _ in range(5):
