@@ -193,6 +193,22 @@ class Services(Keys):
         self.refused(s, "signature_invalid", token=sign("ES256", "a", header={"kid": "b"}))
         self.refused(s, "signature_invalid", token=sign("ES256", "b", header={"kid": "a"}))
 
+    def test_kid_that_begins_like_another(self):
+        """Names are compared whole, however long they are."""
+        s = self.serve(jwk("ES256", "a") | {"kid": "k" * 255})
+        s.ws(token=sign("ES256", "a", header={"kid": "k" * 255}))
+        for n in 254, 256, 1000:
+            self.refused(s, "key_unknown", token=sign("ES256", "a", header={"kid": "k" * n}))
+
+    def test_logged_when_proved(self):
+        """Whose a refused token says that it is stands in the log where the signature is right, and only there."""
+        s = self.serve(jwk("ES256", "a"))
+        s.get(token=sign("ES256", "b", header={"kid": "a"}, sub="root"))
+        s.get(token=sign("ES256", "a", sub="root", exp=1))
+        forged, late = (s.wait_log(event="reject", reason=x) for x in ("signature_invalid", "token_expired"))
+        self.assertEqual((forged.get("kid"), forged.get("sub")), (None, None))
+        self.assertEqual((late.get("kid"), late.get("sub")), ("a", "root"))
+
     def test_issuer_of_the_other(self):
         self.refused(self.s, "issuer_mismatch", "/a/x", token=self.a(iss="https://b"))
         self.refused(self.s, "issuer_mismatch", "/b/x", token=self.b(iss="https://a"))
