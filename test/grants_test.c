@@ -32,6 +32,7 @@ static void forms(void)
 		{ "[]", false, 0 }, { "null", false, 0 }, { "'/'", false, 0 }, { "1", false, 0 },
 		{ "{'sub':'/'}", false, 0 }, { "{'sub':null}", false, 0 }, { "{'sub':{}}", false, 0 },
 		{ "{'sub':[1]}", false, 0 }, { "{'sub':[['/']]}", false, 0 },
+		{ "{'sub':[{}]}", false, 0 }, { "{'sub':['/',{}]}", false, 0 }, { "{'sub':[[]]}", false, 0 },
 		{ "{'sub':['']}", false, 0 }, { "{'sub':['a']}", false, 0 },
 		{ "{'sub':['/a+']}", false, 0 }, { "{'sub':['/*/a']}", false, 0 },
 		{ "{'x':['/']}", false, 0 }, { "{'':[]}", false, 0 }, { "{'Sub':[]}", false, 0 },
