@@ -64,16 +64,18 @@ small_at_rest() {
 }
 
 unit() {
-	"$run" "build/static/$arch/$1" > "$dir/log" 2>&1 || { tail "$dir/log"; return 1; }
+	$run "build/static/$arch/$1" > "$dir/log" 2>&1 || { tail "$dir/log"; return 1; }
 }
 
-# used_test wants atomics of 64 bits, which no mips of 32 has; wheel_test's seconds are no emulator's.
-units=$(ls test/*_test.c | sed 's|test/||; s|\.c||; /^used_test/d; /^wheel_test/d')
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null || date -r Makefile +%s)
 export SOURCE_DATE_EPOCH
 for arch; do
 	triplet=$(sed -n "s/^TRIPLET_$arch *= //p" static.mk)
 	case $arch in armhf|armel) run=qemu-arm ;; *) run=qemu-$arch ;; esac
+	units=$(ls test/*_test.c | sed 's|test/||; s|\.c||')
+	# used_test wants atomics of 64 bits, which no mips of 32 has; wheel_test's seconds are no emulator's.
+	case $arch in mips*) units=$(echo "$units" | grep -v '^used_test$') ;; esac
+	[ "$arch" = "$(uname -m)" ] && run='' || units=$(echo "$units" | grep -v '^wheel_test$')
 	rm -rf "build/static/$arch"
 	"$make" -s static ARCH="$arch" STATIC_GOAL="sluice $(echo $units)" || { failed=$((failed + 1)); continue; }
 	check "one file that asks for nothing" alone "build/static/$arch/sluice"
@@ -81,7 +83,7 @@ for arch; do
 	check "no larger than dist/sizes says" owned
 	[ "$arch" != "$(uname -m)" ] || check "small at rest" small_at_rest
 	check "the same bytes from another directory" same_elsewhere
-	if command -v "$run" >/dev/null; then
+	if [ -z "$run" ] || command -v "$run" >/dev/null; then
 		for u in $units; do
 			check "$u" unit "$u"
 		done

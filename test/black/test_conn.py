@@ -177,14 +177,17 @@ class MessageBuffers(black.Case):
 
     def test_who_keeps_one(self):
         """Nobody keeps one longer than a handshake may take, while others wait, however it goes on."""
-        s = self.server("--handshake-timeout", 2)
+        s = self.server("--handshake-timeout", 2, "--ping", 600)
         cs = self.hold(s)
         v = s.ws("/", V1, token=mint(permissions=ALL))
         self.assertEqual(told(v)["op"], "ready")
         v.send(op(op="pub", subject="/", data=self.LONG.decode(), id=1))
-        while not select.select([v.sock], [], [], 0.3)[0]:
+
+        def answered():
             for c in cs:
                 c.send(frame(0, b"x", fin=False, mask=b"abcd"))
+            return select.select([v.sock], [], [], 0.3)[0]
+        black.until(answered, "a place for its message")
         self.assertEqual(told(v), {"op": "ok", "id": 1})
         s.wait_log(event="close", reason="too_slow")
 
