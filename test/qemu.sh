@@ -10,14 +10,7 @@ armhf|armel) qemu=qemu-arm ;;
 *) qemu=qemu-$arch ;;
 esac
 sh test/setup.sh
-if ! command -v "$qemu" >/dev/null; then
-	echo "make check-qemu: installing the Debian package qemu-user"
-	as=
-	[ "$(id -u)" = 0 ] || as=sudo
-	$as apt-get update -qq
-	DEBIAN_FRONTEND=noninteractive $as apt-get install -y -qq --no-install-recommends \
-		-o DPkg::Lock::Timeout=120 qemu-user >/dev/null
-fi
+command -v "$qemu" >/dev/null || sh dist/packages.sh "make check-qemu" qemu-user
 binary=$PWD/build/static/$arch/sluice run=build/qemu/$arch/sluice
 mkdir -p "${run%/*}"
 if [ "$arch" = "$(uname -m)" ]; then
