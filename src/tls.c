@@ -467,11 +467,11 @@ ssize_t tls_send(uint16_t id, int fd, const void *p, size_t n, bool more)
 	br_ssl_engine_context *e = &t->sc.eng;
 	size_t done = 0, k;
 
-	if (!t->open) {
-		errno = EAGAIN;
+	if (!t->open || t->shut) {		/* the engine takes more until its close_notify is written */
+		errno = t->shut ? EPIPE : EAGAIN;
 		return -1;
 	}
-	if (t->kernel && !t->shut)
+	if (t->kernel)
 		return send(fd, p, n, MSG_NOSIGNAL | (more ? MSG_MORE : 0));
 	pair_take(t);
 	while (done < n) {
