@@ -758,8 +758,8 @@ static void conn_new(struct conns *cs, struct transport io, const struct sockadd
 		conn_free(cs, c);
 }
 
-/* The pending connection that has waited longest makes room; scarce: the one for which transport_open has
- * none. False: there is none. */
+/* The pending connection that has waited longest makes room; scarce: among those that hold what
+ * transport_open lacks. False: there is none. */
 static bool drop_oldest(struct conns *cs, bool scarce)
 {
 	uint32_t id = cs->oldest;

@@ -137,8 +137,9 @@ uint32_t hub_find(const struct hub *h, const void *name, size_t n);
 /* The same, made if it is new: hub_subject_room has returned HUB_NONE, and it is put to use (by
  * hub_pin, hub_join, hub_push) before another is made or loses its last reader or message. One that
  * nobody reads, that is not pinned and of which the ring holds no message is idle; of more than
- * HUB_SPARE, or when the table is full, the one that has been so longest is forgotten. Numbers never
- * come again: a subject that is made after that goes on behind the highest that any forgotten one had. */
+ * HUB_SPARE, or when the table is full, the one that has been so longest is forgotten. Numbers
+ * never come again: a subject that is made after that goes on behind the highest that any
+ * forgotten one had. */
 uint32_t hub_subject(struct hub *h, const void *name, size_t n);
 void hub_pin(struct hub *h, uint32_t subject);
 

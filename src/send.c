@@ -352,7 +352,7 @@ enum why conn_publish(struct conns *cs, uint32_t subject, const uint8_t *p, size
 	const uint32_t total = (uint32_t)(head + len);
 	bool *const pinned = &cs->hub.subject[subject].pinned, was = *pinned;
 
-	/* It may have neither reader nor message: it is not to be forgotten with those whose messages go. */
+	/* With neither reader nor message it might be forgotten with those whose messages go. */
 	hub_pin(&cs->hub, subject);
 	if (hub_must_flush(&cs->hub, subject, total))
 		conns_flush(cs);

@@ -519,7 +519,7 @@ void tls_shut(uint16_t id, int fd)
 	t->shut = true;
 	pair_take(t);
 	if (t->open) {
-		while (br_ssl_engine_recvapp_buf(e, &unread))	/* or the peer's close_notify would wait behind it */
+		while (br_ssl_engine_recvapp_buf(e, &unread))	/* the peer's close_notify is behind it */
 			br_ssl_engine_recvapp_ack(e, unread);
 		br_ssl_engine_flush(e, 0);
 		br_ssl_engine_close(e);

@@ -46,7 +46,7 @@ static inline ssize_t transport_recv(const struct transport *t, void *p, size_t 
 	return transport_tls(t) ? tls_recv(t->tls, t->fd, p, n) : recv(t->fd, p, n, 0);
 }
 
-/* What was wrong when transport_recv said EPROTO, and a number for that; NULL: such a one never does. */
+/* What was wrong when transport_recv said EPROTO, and a number for that; NULL: not of its kind. */
 static inline const char *transport_error(const struct transport *t, int *number)
 {
 	return transport_tls(t) ? tls_error(t->tls, number) : NULL;

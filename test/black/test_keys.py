@@ -434,7 +434,7 @@ class Refused(Keys):
 
 class Turns(Keys):
     def test_renewals(self):
-        """One signature in a turn of the loop: who asks for less goes before those who wait for theirs."""
+        """One signature in a turn of the loop: who asks for less does not wait for all."""
         for parts in 1, 2:
             with self.subTest(parts):
                 s = self.serve(jwk("ES256"))

@@ -101,7 +101,7 @@ class Body(Publish):
         self.turn(c)
 
     def test_new_subject_and_a_message_that_takes_all_the_ring(self):
-        """More subjects lose their last message to it than the table remembers; it is not among them."""
+        """More subjects lose their last message to it than are remembered."""
         w, n, token = self.s.raw(), 1200, grant(all=["/*"])
         for at in range(0, n, 100):
             w.send(b"".join(http("POST", f"/b/{i}", "Content-Length: 100", token=token) + b"x" * 100
