@@ -303,7 +303,7 @@ class Claims(black.Case):
         s = self.server("--max-ttl", 0, "--token-use", "many")
         far = [s.ws(token=with_exp(t)) for t in ("9223372036854775807", "1e30", "9223372036854775",
                                                   "4294967296", "99999999999")]
-        c = s.ws(token=mint(exp=int(time.time()) + 1))
+        c = s.ws(token=mint(exp=int(time.time()) + 2))
         self.assertEqual(c.closed()[0], 4401)
         s.feed(b"still here\n")
         for c in far:
@@ -611,7 +611,7 @@ class Ends(black.Case):
 
     def test_not_enforced(self):
         s = self.server()
-        exp = int(time.time()) + 1
+        exp = int(time.time()) + 2
         c = s.ws(token=mint(exp=exp))
         until(lambda: time.time() > exp + 1, "the token to expire")
         s.feed(b"after\n")
