@@ -33,9 +33,10 @@ static bool is_public(const uint8_t *p, size_t n)
 
 	if (der_public_key(&k, p, n) || der_rsa_public_key(&k, p, n))
 		return true;
-	while (n > 0 && (*p == ' ' || (*p >= '\t' && *p <= '\r')))
-		p++, n--;
-	return n >= sizeof begin - 1 && memcmp(p, begin, sizeof begin - 1) == 0;
+	for (; n >= sizeof begin - 1; p++, n--)		/* behind a text, as openssl x509 writes it, too */
+		if (memcmp(p, begin, sizeof begin - 1) == 0)
+			return true;
+	return false;
 }
 
 static const char *check_secret(const struct key_spec *spec)

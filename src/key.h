@@ -62,8 +62,8 @@ struct keyring {
 };
 
 /* NULL, or the text of what is wrong with it: too short, even, off its curve, a kid that is there
- * already. CT: a secret is hashed; only its first bytes are looked at, whether they are a public
- * key's. */
+ * already. CT: a secret is hashed; before that it is looked at only for whether it is a public
+ * key. */
 const char *key_add(struct keyring *k, const struct key_spec *spec);
 
 /* Add those keys of another ring that came from this source. */

@@ -389,16 +389,17 @@ static void pems(void)
 /* A secret that is somebody's public key, which everybody may know. */
 static void public_secrets(void)
 {
-	static const char *const bad[] = { BEGIN BODY END, ("  \n" BEGIN), "-----BEGIN CERTIFICATE-----\nMII" };
+	static const char *const bad[] = { BEGIN BODY END, ("  \n" BEGIN), "-----BEGIN CERTIFICATE-----\nMII",
+		"\xef\xbb\xbf" BEGIN, "subject=CN = plant\n\n-----BEGIN CERTIFICATE-----\nMII" };
 	uint8_t der[400], raw[256] = { 0x30, 0x82, 1, 0x0a, 2, 0x82, 1, 1, 0 };
 	char json[1200], text[800];
 	size_t n;
 
-	for (size_t i = 0; i <= 3; i++) {
-		const uint8_t *p = (const uint8_t *)bad[i % 3];
+	for (size_t i = 0; i <= 5; i++) {
+		const uint8_t *p = (const uint8_t *)bad[i % 5];
 
-		n = strlen(bad[i % 3]);
-		if (i == 3) {			/* the same in DER */
+		n = strlen(bad[i % 5]);
+		if (i == 5) {			/* the first in DER */
 			CHECK(b64url_decode(der, &n, (const uint8_t *)"MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEf83O"
 			    "J3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEXH8UTNG72bfocs3-257rn0s2ldbqkLJK2KRiMohYjlrQ", 122));
 			p = der;
