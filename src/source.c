@@ -41,10 +41,10 @@ static const char *parse_tty(struct source_spec *s, const char *arg)
 		return NULL;
 	if (!text_read(&baud, comma + 1, strlen(comma + 1)))
 		baud = 0;
-	for (size_t i = 0; i < sizeof bauds / sizeof *bauds && !s->baud; i++)
+	for (size_t i = 0; i < sizeof bauds / sizeof *bauds; i++)
 		if (bauds[i].baud == baud)
-			s->baud = bauds[i].baud;
-	return s->baud ? NULL : "wanted a usual speed, 1200 to 4000000";
+			s->speed = bauds[i].code;
+	return s->speed ? NULL : "wanted a usual speed, 1200 to 4000000";
 }
 
 static const char *parse_kind(struct source_spec *s, const char *spec)
@@ -254,9 +254,8 @@ static int tty_open(const struct source_spec *spec)
 	t.c_cflag = (t.c_cflag & ~(tcflag_t)(CSIZE | PARENB)) | CS8 | CLOCAL | CREAD;
 	t.c_cc[VMIN] = 1;
 	t.c_cc[VTIME] = 0;
-	for (size_t i = 0; spec->baud && i < sizeof bauds / sizeof *bauds; i++)
-		if (bauds[i].baud == spec->baud)
-			cfsetspeed(&t, bauds[i].code);
+	if (spec->speed)
+		cfsetspeed(&t, spec->speed);
 	if (tcsetattr(fd, TCSANOW, &t) == 0)
 		return fd;
 	close(fd);

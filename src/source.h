@@ -25,7 +25,7 @@ struct source_spec {
 	const char *spec;	/* as written, for the log */
 	const char *arg;	/* PATH, HOST:PORT, ADDR */
 	char tty[128];		/* its path */
-	uint32_t baud;		/* tty: 0 leaves the speed alone */
+	uint32_t speed;		/* tty: as termios has it; 0 leaves it alone */
 };
 
 /* The text of what is wrong, or NULL. Opens nothing. */
