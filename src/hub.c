@@ -982,7 +982,7 @@ bool hub_fresh(const struct hub *h)
 
 bool hub_must_flush(const struct hub *h, uint32_t subject, uint32_t len)
 {
-	return hub_fresh(h) && (subject != ring_at(&h->ring, h->batch)->subject ||
+	return hub_fresh(h) && (subject != h->batch_subject ||
 	    h->fresh + (uint64_t)len > h->ring.size / 2 ||
 	    h->ring.head - h->batch >= h->ring.cap / 2);
 }
@@ -992,7 +992,7 @@ uint8_t *hub_push(struct hub *h, uint32_t subject, uint32_t len)
 	struct hub_subject *t = &h->subject[subject];
 	const uint64_t i = h->ring.head;
 
-	assert(!hub_fresh(h) || subject == ring_at(&h->ring, h->batch)->subject);
+	assert(!hub_fresh(h) || subject == h->batch_subject);
 	idle_remove(h, subject);
 	t->number++;
 	uint8_t *p = ring_push(&h->ring, len, subject, (uint32_t)t->number);
@@ -1004,6 +1004,7 @@ uint8_t *hub_push(struct hub *h, uint32_t subject, uint32_t len)
 	t->last = i;
 	if (!hub_fresh(h)) {
 		h->batch = i;
+		h->batch_subject = subject;
 		h->fresh = 0;
 	}
 	h->fresh += len;
@@ -1012,7 +1013,7 @@ uint8_t *hub_push(struct hub *h, uint32_t subject, uint32_t len)
 
 void hub_batch(struct hub *h, struct hub_walk *w)
 {
-	const struct hub_subject *t = subject_at(h, h->batch);
+	const struct hub_subject *t = &h->subject[h->batch_subject];
 
 	*w = (struct hub_walk){ .reader = t->readers, .sub = t->subs };
 }
@@ -1053,7 +1054,8 @@ uint32_t hub_batch_next(struct hub *h, struct hub_walk *w)
 	if (id != HUB_NONE)
 		w->reader = h->reader[id].next;
 	while (id == HUB_NONE && (id = walk_subs(h, w)) == HUB_NONE && w->shape < h->nshapes) {
-		const uint32_t entry = pattern_find(h, &h->shape[w->shape++], subject_at(h, h->batch));
+		const struct hub_shape *p = &h->shape[w->shape++];
+		const uint32_t entry = pattern_find(h, p, &h->subject[h->batch_subject]);
 
 		w->sub = entry != HUB_NONE ? h->subject[entry].subs : HUB_NONE;
 	}

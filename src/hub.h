@@ -116,6 +116,7 @@ struct hub {
 	uint64_t floor;			/* the highest number that a forgotten subject had */
 	uint32_t wanted;		/* bytes: the longest frame that was refused, see hub_has_room */
 	uint32_t fresh;			/* bytes of the batch */
+	uint32_t batch_subject;
 	uint64_t batch;			/* its first record, or RING_NONE */
 	struct ring_run memo;		/* the run from memo_from, offset 0, at memo_head */
 	uint64_t memo_from, memo_head;
