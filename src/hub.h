@@ -114,14 +114,14 @@ struct hub {
 	uint32_t nidle;			/* at most HUB_SPARE */
 	uint32_t nsubs, subs_made, subs_free;
 	uint64_t floor;			/* the highest number that a forgotten subject had */
-	uint32_t wanted;		/* bytes: the longest frame that was refused, see hub_has_room */
+	uint32_t wanted;		/* bytes of the longest frame refused, see hub_has_room */
 	uint32_t fresh;			/* bytes of the batch */
 	uint32_t batch_subject;
 	uint64_t batch;			/* its first record, or RING_NONE */
 	struct ring_run memo;		/* the run from memo_from, offset 0, at memo_head */
 	uint64_t memo_from, memo_head;
 	struct hub_shape shape[HUB_SHAPES];
-	uint32_t nshapes;		/* those in use are the first of these, but for some with count 0 */
+	uint32_t nshapes;		/* those in use are among the first of these */
 };
 
 /* ---- subjects ---- */
@@ -178,10 +178,10 @@ enum hub_result {
 
 /* Subscribe to a valid subject, or pattern (a "+" or "*" in it), of which count is of each
  * subject and since means nothing; while what another pattern replays is not all sent, it counts
- * from then, and what has come since comes too. Needs room as hub_subject does. One that it has already is
- * replaced. What is replayed comes first, and of this subscription only; but a frame that has
- * been begun is finished, and is not sent once more. Where messages of a `since` are gone, the
- * notice is due. */
+ * from then, and what has come since comes too. Needs room as hub_subject does. One that it has
+ * already is replaced. What is replayed comes first, and of this subscription only; but a frame
+ * that has been begun is finished, and is not sent once more. Where messages of a `since` are gone,
+ * the notice is due. */
 enum hub_result hub_subscribe(struct hub *h, uint32_t id, const void *name, size_t n,
     const struct hub_replay *replay);
 

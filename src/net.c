@@ -87,7 +87,7 @@ static int try_bind(int type, const struct sockaddr *sa, socklen_t len, bool bot
 		return -1;
 	if (sa->sa_family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, both ? &off : &on, sizeof on);
-	if (type == SOCK_STREAM) {	/* with SO_REUSEADDR another could take a datagram port away */
+	if (type == SOCK_STREAM) {	/* a datagram port could be taken away so */
 		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
 		tune(fd);
 	}

@@ -400,8 +400,8 @@ static bool must_flush(uint32_t subject, uint32_t len)
 
 	for (uint64_t i = unflushed; i < h.ring.head; i++)
 		bytes += frames[i].len;
-	ok = ok && CHECK(!must || (unflushed < h.ring.head && (subject != h.batch_subject ||
-	    bytes > h.ring.size / 4 || h.ring.head - unflushed >= h.ring.cap / 4)));
+	ok = ok && CHECK(!must || (unflushed < h.ring.head &&
+	    (subject != h.batch_subject || bytes > h.ring.size / 4 || h.ring.head - unflushed >= h.ring.cap / 4)));
 	return must;
 }
 
