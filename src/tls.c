@@ -34,7 +34,6 @@ enum kernel_cipher { GCM_128 = 51, GCM_256 = 52, CHACHA = 54 };
 #define CLOSE_NOTIFY 0
 
 struct tls {
-	br_ssl_server_context sc;
 	uint16_t pair;			/* plus 1; 0: it has none */
 	uint16_t next;			/* free list: plus 1 */
 	uint16_t shaken;		/* bytes that its handshake has brought */
@@ -43,6 +42,7 @@ struct tls {
 	bool     shut;			/* nothing more is sent */
 	bool     ended;			/* and the socket knows */
 	bool     kernel;		/* records are made by the kernel, and not by the engine */
+	br_ssl_server_context sc;
 };
 
 struct pair {

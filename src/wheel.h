@@ -21,9 +21,9 @@ struct wheel_timer {
 
 struct wheel {
 	struct wheel_timer *timer;
+	int64_t  tick;				/* all before it have been popped */
 	uint64_t used[WHEEL_SLOTS / 64];	/* bit per slot that is not empty */
 	uint32_t slot[WHEEL_SLOTS + 1];		/* the last: taken out to be popped */
-	int64_t  tick;				/* all before it have been popped */
 };
 
 /* timer is zeroed and has room for every id; what is never set is never touched. */
