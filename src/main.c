@@ -41,27 +41,27 @@ struct listener {
 /* Of --listen and --metrics, and handed over. */
 #define ALL_LISTENERS ((LISTENERS_MAX + 1) * ADDRS_MAX + LISTENERS_MAX)
 
-struct server {
-	struct options option;
-	struct admit admit;
-	struct keyring fresh;		/* while keys are reloaded */
-	struct keys_from keys_from;
-	struct conns conns;
-	struct sources sources;
-	struct wheel wheel;
-	struct listener listener[ALL_LISTENERS];
+struct server {				/* what is large comes last */
+	int      epfd, sigfd, clockfd;
+	bool     accepting;
+	bool     tls;			/* a listener has it */
 	uint32_t nlisteners;
 	uint32_t tick_id;		/* of the wheel: while somebody is held up */
 	uint32_t accept_id;		/* of the wheel: to listen again */
 	uint32_t watchdog_id;		/* of the wheel: to show that the loop turns */
 	int64_t  watchdog_ms;		/* 0: nobody watches */
-	int      epfd, sigfd, clockfd;
-	bool     accepting;
-	bool     tls;			/* a listener has it */
 	int64_t  start_ms;		/* monotonic */
 	int64_t  clock_off_ms;		/* of the clock from that, when it was last set */
 	int64_t  quiet_until_ms;	/* no line about descriptors before this */
 	int64_t  stop_ms;		/* when ending: the last moment */
+	struct keys_from keys_from;
+	struct sources sources;
+	struct conns conns;
+	struct listener listener[ALL_LISTENERS];
+	struct wheel wheel;
+	struct options option;
+	struct admit admit;
+	struct keyring fresh;		/* while keys are reloaded */
 };
 
 /* ---- time ---- */

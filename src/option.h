@@ -16,9 +16,6 @@
 
 /* Strings live as long as the process. */
 struct options {
-	struct arg_list listen, origin, source, keys, trust_proxy;
-	struct source_spec spec[SOURCES_MAX];	/* of source */
-	struct proxies proxies;			/* of trust_proxy */
 	const char *config, *secret_file, *used_tokens_file, *issuer, *audience, *metrics, *user,
 	    *chroot, *publish_to, *cert, *key;
 	bool     allow_weak_secret, no_auth, enforce_expiry, binary, page, exit_on_eof, no_sandbox, syslog,
@@ -30,6 +27,9 @@ struct options {
 	uint32_t slow;			/* enum slow */
 	uint32_t max_clients, max_pending, tls_clients;	/* max_clients 0: not given */
 	uint32_t log_level;		/* enum log_level */
+	struct arg_list listen, origin, source, keys, trust_proxy;
+	struct proxies proxies;			/* of trust_proxy */
+	struct source_spec spec[SOURCES_MAX];	/* of source */
 };
 
 /* The server's options; --help and --version print and exit 0. operand, if not NULL, is set to the
