@@ -587,6 +587,20 @@ static void worked_asked_late(void)
 	link_close(&B);
 }
 
+/* So is a long record of a handshake, whatever it says. */
+static void worked_on_bytes(void)
+{
+	static const uint8_t requests[5 + 1024] = { 22, 3, 1, 4, 0 };	/* of type 0: RFC 5246 7.4.1.1 */
+
+	link_sockets(&A);
+	tls_worked();
+	for (size_t from = 0, n = 400; from < sizeof requests; from += n, n = sizeof requests - from) {
+		CHECK(send(A.peer, requests + from, n, 0) == (ssize_t)n);
+		CHECK(tls_recv(A.id, A.fd, A.got, CAP) == -1 && tls_worked() == (from > 0));
+	}
+	link_close(&A);
+}
+
 /* Fill the server's socket; and take out again what filled it. */
 static size_t stuff(struct link *l)
 {
@@ -1280,8 +1294,8 @@ static void set_up(void)
 
 CHECK_MAIN(tls, set_up(); RUN(handshakes) RUN(byte_by_byte) RUN(every_cut) RUN(caps)
     RUN(partial_writes) RUN(records) RUN(short_records) RUN(kernel_keys) RUN(operations)
-    RUN(sessions_kept) RUN(worked_asked_late) RUN(finished_by_flush) RUN(shut_by_us)
-    RUN(shut_with_unread) RUN(shut_behind_data) RUN(shut_by_peer) RUN(all_at_once)
+    RUN(sessions_kept) RUN(worked_asked_late) RUN(worked_on_bytes) RUN(finished_by_flush)
+    RUN(shut_by_us) RUN(shut_with_unread) RUN(shut_behind_data) RUN(shut_by_peer) RUN(all_at_once)
     RUN(fin_by_peer) RUN(reset_by_peer) RUN(shut_while_shaking) RUN(closed_by_us) RUN(tampered)
     RUN(replayed) RUN(refused) RUN(disagreed) RUN(no_random) RUN(floods) RUN(early_flood)
     RUN(long_handshake) RUN(long_records) RUN(small_records) RUN(renegotiation) RUN(states)
