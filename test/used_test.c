@@ -472,6 +472,45 @@ static void file_damage_capacity(void)
 	drop(&u);
 }
 
+/* Grown and written to, but the header that says so was lost: so may be others of its slots. */
+static void file_beyond_header(void)
+{
+	uint8_t head[SLOT], whole[(CAP + 2) * SLOT];
+	struct used u;
+
+	unlink(path);
+	CHECK(reopen(&u, CAP, 500) == USED_FILE_NEW);
+	drop(&u);
+	CHECK(slurp(head, SLOT) == SLOT);
+	CHECK(reopen(&u, CAP + 1, 500) == USED_FILE_WHOLE);
+	for (uint32_t i = 0; i <= CAP; i++)
+		CHECK(add(&u, i, 1000) == WHY_OK);
+	drop(&u);
+	CHECK(slurp(whole, sizeof whole) == sizeof whole);
+	memcpy(whole, head, SLOT);
+	spill(whole, sizeof whole);
+	CHECK(reopen(&u, 1, 700) == USED_FILE_DAMAGED && u.n == CAP + 1 && u.since_ms == 700);
+	drop(&u);
+}
+
+/* A token that stands there twice, as we never write it, is entered once. */
+static void file_twice(void)
+{
+	uint8_t whole[(CAP + 1) * SLOT];
+	struct used u;
+
+	sample(whole, sizeof whole);
+	memcpy(whole + (FILLED + 1) * SLOT, whole + SLOT, SLOT);
+	spill(whole, sizeof whole);
+	CHECK(reopen(&u, CAP, 700) == USED_FILE_WHOLE && u.n == FILLED);
+	for (uint32_t i = 10; i < 10 + CAP - FILLED; i++)
+		CHECK(add(&u, i, 2000) == WHY_OK);
+	CHECK(check(&u, 20, 2000) == WHY_RING_FULL);
+	used_expire(&u, 1003);
+	CHECK(u.n == CAP - FILLED);
+	drop(&u);
+}
+
 static void untouched(const uint8_t *p, size_t n)
 {
 	static uint8_t now[4096];
@@ -765,5 +804,6 @@ static void begin(void)
 CHECK_MAIN(used, begin(); RUN(fill_and_refuse) RUN(clock_back) RUN(extremes)
     RUN(collisions) RUN(model) RUN(file_reopen) RUN(file_times) RUN(file_capacity)
     RUN(file_cut) RUN(file_damage) RUN(file_damage_capacity) RUN(file_foreign)
+    RUN(file_beyond_header) RUN(file_twice)
     RUN(file_layout) RUN(file_not_regular) RUN(file_locked) RUN(file_unwritable)
     RUN(file_grown_before_lock) RUN(file_mended_in_order) RUN(file_kill) RUN(file_model))
