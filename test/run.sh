@@ -79,7 +79,7 @@ done
 suite "black box without TLS" env SLUICE=build/notls/sluice /usr/bin/python3 test/black/run.py test_ws. test_conn.
 suite "board" "$make" -s check-board
 suite "armhf under qemu" "$make" -s check-qemu ARCH=armhf
-suite "static binary" "$make" -s check-static ARCH=mips
+suite "static binaries" "$make" -s check-static ARCH="mips x86_64"
 
 echo "$passed passed, $failed failed"
 [ $failed = 0 ]
