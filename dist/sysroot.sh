@@ -27,19 +27,8 @@ else
 	packages="gcc-$(echo $triplet | tr _ -) linux-libc-dev-$deb-cross"
 	kernel=/usr/$triplet/include asm=/usr/$triplet/include/asm
 fi
-missing=
-for p in $packages binutils make dpkg-dev; do
-	dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing="$missing $p"
-done
-if [ -n "$missing" ]; then
-	echo "make static: installing Debian packages:$missing"
-	as=
-	[ "$(id -u)" = 0 ] || as=sudo
-	$as apt-get update -qq
-	# shellcheck disable=SC2086
-	DEBIAN_FRONTEND=noninteractive $as apt-get install -y -qq --no-install-recommends \
-		-o DPkg::Lock::Timeout=120 $missing >/dev/null
-fi
+# shellcheck disable=SC2086
+sh dist/packages.sh "make static" $packages binutils make dpkg-dev
 
 # Debian's sources, from where the system has its packages of the same release.
 sources=$PWD/build/source
