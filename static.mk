@@ -27,7 +27,7 @@ ifdef STATIC_MAKE
 # padding between them.
 STATIC_LINK = $(LINK) -Wl,-z,norelro,-z,common-page-size=16,--build-id=none -s
 # What one caller has is inlined, whichever file it is in; the objects hold code too, to be looked at.
-STATIC_FLAGS = $(BUILT) -fno-unwind-tables $(CFLAGS) -flto=auto -ffat-lto-objects
+STATIC_FLAGS = $(BUILT) -fno-unwind-tables $(CFLAGS) -flto -flto-partition=none -ffat-lto-objects
 ifeq ($(TLS),0)
 $(eval $(call kind,$(STATIC),$(NOTLS) $(STATIC_FLAGS),$(STATIC_LINK),$(NOTLS_ROOMS),))
 else

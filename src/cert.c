@@ -75,7 +75,7 @@ static const char *read_key(struct cert *c, const char *path)
 		what = pem_read(file, n, take_key, c);
 	if (!what && !br_skey_decoder_key_type(&c->key))
 		what = "holds no private key in PEM";
-	ct_wipe(file, sizeof file);
+	ct_wipe(file, n);
 	return what;
 }
 

@@ -449,6 +449,9 @@ static void start(struct server *s)
 	log_listening(s);
 	if (root)
 		log_msg(LOG_WARN, "config", "running as root; --user NAME gives that up", NULL);
+	if (!s->admit.open && s->conns.wall_ms < s->admit.policy.built_ms)
+		log_msg(LOG_WARN, "config", "the clock is earlier than sluice's sources: tokens are refused, "
+		    "clock_unset, until it is set", NULL);
 	watch_listeners(s, true);
 	notify_send("READY=1");
 	if (s->watchdog_ms)

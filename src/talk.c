@@ -375,8 +375,6 @@ bool conn_frames(struct conns *cs, struct conn *c, uint8_t *p, size_t n)
 			if (!c->blocked)
 				conn_rearm(cs, c);	/* it may be a renewal: in the next turn */
 			return true;
-		} else if (c->state == CONN_AUTH && !c->talking && !conn_out_room(c, 0)) {
-			end(cs, c, WHY_TOO_SLOW);	/* it reads no pongs */
 		} else if ((used = frame(cs, c, p, n)) == 0) {
 			memcpy(conn_cold(cs, c)->in, p, n);
 			c->in_len = (uint8_t)n;

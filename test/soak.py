@@ -461,13 +461,11 @@ class Visitor(Guest):
     def post(self):
         """Several on one connection, with a token that is used by then."""
         def make(tls):
-            start = time.monotonic()
             c = self.mine[-1] if self.mine else self.dial(tls)
             c.send(http("POST", "/noise/bulk", "Transfer-Encoding: chunked", token=t) + b"%x\r\n%s\r\n0\r\n\r\n"
                    % (len(body), body) if chunked else http("POST", "/noise/bulk", body=body, token=t))
-            late = time.monotonic() - start > HANDSHAKE / 2
-            if (r := c.reply()).status == 408 and late:
-                raise Gone("we were slow ourselves")
+            if (r := c.reply()).status == 408:
+                raise Gone("liars held all message buffers")
             return r
         tls, t = self.chance(0.5), token(self.kid())
         for _ in range(self.rng.randrange(1, 6)):
