@@ -70,9 +70,9 @@ class Long(black.Case):
     def test_whole(self):
         """The longest that a client can put into a line, every byte escaped, is there to its end."""
         subject, sub, kid = "/" + "\u00e9" * 127, "\x7f" * 254 + "s", "\x7f" * 254 + "k"
+        s = self.server()
         parts = {"alg": "HS256", "kid": kid}, black.claims(sub=sub, permissions={"sub": ["/+"]})
         token = black.jws(*(json.dumps(x, ensure_ascii=False).encode() for x in parts))
-        s = self.server()
         s.ws(urllib.parse.quote(subject), token=token)
         rec = s.wait_log(event="accept")
         self.assertEqual((rec["subject"], rec["sub"], rec["kid"]), (subject, sub, kid))
