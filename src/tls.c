@@ -449,6 +449,7 @@ ssize_t tls_recv(uint16_t id, int fd, void *p, size_t n)
 	const int e = r > 0 ? EAGAIN : errno;
 
 	flush(t, fd);
+	finish(t, fd);
 	const bool end = is(t, BR_SSL_CLOSED);
 
 	pair_give(t);
