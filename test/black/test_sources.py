@@ -1,5 +1,5 @@
 """Sources and framing (contract 1: --source, --framing, --binary, --max-message)."""
-import fcntl, os, random, signal, socket, stat, struct, subprocess, sys, termios, threading, time
+import fcntl, os, random, re, signal, socket, stat, struct, subprocess, sys, termios, threading, time
 import black
 from black import BINARY, TEXT, until
 
@@ -562,7 +562,8 @@ class Tty(Base):
 class Refused(Base):
     def refused(self, spec, status, what):
         r = black.run("--listen", "127.0.0.1:0", "--source", spec, env={"SLUICE_SECRET": black.SECRET})
-        self.assertEqual((r.returncode, r.err), (status, f"sluice: --source {spec}: {what}\n"))
+        self.assertEqual(r.returncode, status)
+        self.assertRegex(r.err, rf"\Asluice: --source {re.escape(spec)}: {what}\n\Z")
 
     def test_taken(self):
         """Its port is, by a socket that allows others beside it as far as it may: for UDP, not at all."""
@@ -572,7 +573,7 @@ class Refused(Base):
                 s.bind(("127.0.0.1", 0))
                 if kind == socket.SOCK_STREAM:
                     s.listen()
-                self.refused(f"{spec}:127.0.0.1:{s.getsockname()[1]}", 1, "Address already in use")
+                self.refused(f"{spec}:127.0.0.1:{s.getsockname()[1]}", 1, "Address (already )?in use")
 
     def test_as_it_was_written(self):
         r = black.run("--listen", "127.0.0.1:0", "--source", "tcp:no.invalid:1", env={"SLUICE_SECRET": black.SECRET})
@@ -587,8 +588,8 @@ class Refused(Base):
             self.assertEqual(f.read(), b"mine\n")
 
     def test_no_kind(self):
-        kinds = ("wanted [SUBJECT=] and -, fifo:PATH, tcp:HOST:PORT, tcp-listen:ADDR, unix:PATH, udp:ADDR or "
-                 "tty:PATH[,BAUD]")
+        kinds = re.escape("wanted [SUBJECT=] and -, fifo:PATH, tcp:HOST:PORT, tcp-listen:ADDR, unix:PATH, udp:ADDR or "
+                          "tty:PATH[,BAUD]")
         self.refused("/dev/ttyUSB0", 2, kinds)
         self.refused("/a=-x", 2, kinds)
 
