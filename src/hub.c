@@ -766,15 +766,18 @@ uint64_t hub_replay(struct hub *h, uint32_t id, const struct hub_replay *replay)
 	return missed;
 }
 
-/* The same for a pattern that is new. While what another replays goes on, as of that one: were they
- * of many times, number_before would have to count anew for each record. */
+/* The same for a pattern that is new. While another replays, or is behind what it came after, as of that
+ * one: were they of many times, number_before would have to count anew for each record. */
 static void pattern_from(const struct hub *h, struct hub_sub *s, uint64_t count)
 {
-	const bool first = h->many[s->reader].npatterns == 1;
-	const uint64_t last = first ? 0 : h->sub[s->own_next].live;
+	const struct hub_many *m = &h->many[s->reader];
+	const uint64_t at = position(h, s->reader), last = m->npatterns > 1 ? h->sub[s->own_next].live : 0;
+	uint32_t other = m->replay;
 
+	while (other != HUB_NONE && !of_pattern(h, &h->sub[other]))
+		other = h->sub[other].replay_next;
 	s->want = count;
-	if (last > position(h, s->reader))
+	if (other != HUB_NONE || last > (at > m->until ? at : m->until))
 		s->live = last;
 	else if (count == 0)
 		s->live = 0;

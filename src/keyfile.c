@@ -318,11 +318,13 @@ static const char *take_public(void *to, const char *label, const uint8_t *der, 
 {
 	struct pem *pem = to;
 
-	if (pem->any)
-		return "holds more than one key";
-	pem->any = true;
 	if (strstr(label, "PRIVATE KEY"))
 		return "is a private key; give sluice the public one: openssl pkey -pubout";
+	if (strcmp(label, "EC PARAMETERS") == 0)
+		return NULL;			/* stands in front of some private keys */
+	if (pem->any)
+		return "holds more than a public key";
+	pem->any = true;
 	if (strcmp(label, "PUBLIC KEY") != 0)
 		return "is no PUBLIC KEY in PEM (RFC 7468 13)";
 	return read_der(pem->ring, pem->file, der, n);

@@ -246,8 +246,10 @@ static int tty_open(const struct source_spec *spec)
 	if (fd < 0)
 		return -1;
 	if (tcgetattr(fd, &t) != 0) {
+		const int e = errno;
+
 		close(fd);
-		errno = ENOTTY;
+		errno = e;
 		return -1;
 	}
 	t.c_iflag = t.c_oflag = t.c_lflag = 0;

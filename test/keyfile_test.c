@@ -350,7 +350,12 @@ static void pems(void)
 	static const struct { const char *pem, *what; } rows[] = {
 		{ BEGIN BODY END, NULL }, { "-----BEGIN PUBLIC KEY-----\r\n" BODY "\r\n" END "\n \t\r\n", NULL },
 		{ " \nsubject=x\n" BEGIN BODY END "and so on", NULL },	/* RFC 7468 2: what else stands there */
-		{ BEGIN BODY END BEGIN BODY END, "holds more than one key" },
+		{ BEGIN BODY END BEGIN BODY END, "holds more than a public key" },
+		{ BEGIN BODY END "-----BEGIN CERTIFICATE-----\n" BODY "-----END CERTIFICATE-----\n",
+		  "holds more than a public key" },
+		{ "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"
+		  "-----BEGIN EC PRIVATE KEY-----\n" BODY END,
+		  "is a private key; give sluice the public one: openssl pkey -pubout" },
 		{ BEGIN BODY, "is PEM that was cut or damaged" },
 		{ BEGIN END, "is no public key in DER (RFC 5280 4.1)" },
 		{ BEGIN "AAAA\n" END, "is no public key in DER (RFC 5280 4.1)" },

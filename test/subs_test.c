@@ -33,7 +33,7 @@ static struct message {
 
 static struct own {
 	const char *name;
-	bool ended, gap;
+	bool ended, gap, replaying;
 	uint64_t missed;
 	uint64_t made, live;	/* of a pattern: in which order; what came from live on is its */
 } own[READERS][OWN];		/* those with a name */
@@ -43,6 +43,7 @@ static struct reader {
 	uint32_t off;
 	uint64_t begun;		/* the message whose first off bytes are sent */
 	uint32_t room;		/* bytes that the socket takes before it is full */
+	uint64_t until;		/* a replay goes on up to here; or 0 */
 } readers[READERS];
 
 static uint32_t due[READERS][LOG_MAX];	/* a bit per subscription */
@@ -142,18 +143,46 @@ static uint64_t position(uint32_t id)
 	return next == RING_NONE ? h.ring.head : next;
 }
 
-/* As of when a pattern is replayed: now, or as the newest other, while what that replays goes on. */
+/* As of when a pattern is replayed: now, or as the newest other, while one replays, or came later than what its
+ * reader has been sent. */
 static uint64_t live_of(uint32_t id, uint32_t k, uint64_t count_)
 {
+	const uint64_t at = position(id), until = readers[id].until;
 	const struct own *last = NULL;
+	bool replaying = false;
 
 	for (uint32_t i = 0; i < OWN; i++) {
 		const struct own *o = &own[id][i];
 
-		if (o->name && i != k && is_pattern(o->name) && (!last || o->made > last->made))
+		if (!o->name || i == k || !is_pattern(o->name))
+			continue;
+		replaying |= o->replaying;
+		if (!last || o->made > last->made)
 			last = o;
 	}
-	return last && last->live > position(id) ? last->live : count_ ? h.ring.head : 0;
+	return last && (replaying || last->live > (at > until ? at : until)) ? last->live :
+	    count_ ? h.ring.head : 0;
+}
+
+/* A replay begins behind where the reader is, and all of them end when it has come there again. */
+static void replay_begins(uint32_t id, uint32_t k, uint64_t at)
+{
+	uint64_t first = h.ring.tail;
+
+	while (first < h.ring.head && !(due[id][first] >> k & 1))
+		first++;
+	if (first < at && readers[id].until == 0)
+		readers[id].until = at;
+	own[id][k].replaying = first < readers[id].until;
+}
+
+static void replays_end(uint32_t id, uint64_t at)
+{
+	if (at < readers[id].until)
+		return;
+	readers[id].until = 0;
+	for (uint32_t i = 0; i < OWN; i++)
+		own[id][i].replaying = false;
 }
 
 static void expect_replay(uint32_t id, uint32_t k, const struct hub_replay *replay)
@@ -164,7 +193,9 @@ static void expect_replay(uint32_t id, uint32_t k, const struct hub_replay *repl
 	const uint64_t base = s == HUB_NONE ? highest : h.subject[s].base;
 	const uint64_t newest = newest_of(o->name), oldest = oldest_of(o->name);
 	const bool unknown = since && (replay->after < base || replay->after > newest);
+	const uint64_t at = position(id);
 
+	replays_end(id, at);
 	o->made = ++made;
 	o->live = is_pattern(o->name) ? live_of(id, k, replay->count) : h.ring.head;
 	for (uint64_t i = h.ring.tail; i < h.ring.head; i++) {
@@ -176,6 +207,7 @@ static void expect_replay(uint32_t id, uint32_t k, const struct hub_replay *repl
 		if (asked && covers(o->name, m->name) && !(readers[id].off && readers[id].begun == i))
 			due[id][i] |= 1u << k;
 	}
+	replay_begins(id, k, at);
 	o->gap = unknown || (since && replay->after + 1 < oldest);
 	o->missed = unknown ? HUB_UNKNOWN : o->gap ? oldest - replay->after - 1 : 0;
 }
@@ -509,6 +541,7 @@ static void end_one(uint32_t id)
 	memcpy(name, e->name, e->len);
 	hub_end(&h, id, s);
 	own[id][own_of(id, name)].ended = true;
+	own[id][own_of(id, name)].replaying = false;
 	forget_due(id, own_of(id, name));
 	moved(id, stuck);
 }

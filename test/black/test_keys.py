@@ -393,7 +393,7 @@ class Refused(Keys):
         private = key("ES256")[0].private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
                                                 serialization.NoEncryption())
         for what, text in (("is a private key", private), ("cut or damaged", pem("ES256")[:100]),
-                           ("holds more than one key", pem("ES256") * 2),
+                           ("holds more than a public key", pem("ES256") * 2),
                            ("is neither", b"secret"), ("is neither", b""), ("is no JSON", b'{"keys":[]'),
                            ("keys is no array", b'{"keys":{}}'), ("is too long", b" " * 70000)):
             with self.subTest(what):
