@@ -454,7 +454,8 @@ class Times(black.Case):
         s = self.at(start=1000000)
         self.assertTrue(s.log(event="listening")[0]["ts"].startswith("1970-01-12T13:46:40.000"))
         now = 1000000
-        self.assertTrue([r for r in s.log(event="config", level="warn") if "clock_unset" in r["msg"]])
+        s.wait_log(event="config", level="warn", msg="the clock is earlier than sluice's sources: tokens are "
+                   "refused, clock_unset, until it is set")
         self.ask(s, "clock_unset", iat=now, exp=now + 60)
         self.ask(s, "clock_unset", iat=now, exp=now - 60)
         self.ask(s, "exp_missing", exp=None)
