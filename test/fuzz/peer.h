@@ -281,7 +281,7 @@ static void v1_came(struct peer *p, const uint8_t *in, size_t n)
 	} else if (came_is(&c, OP, "error") && c.text[SUBJECT].s) {
 		const uint32_t name = name_find(c.text[SUBJECT].s, c.text[SUBJECT].n);
 
-		MUST(came_is(&c, REASON, "subject_denied") && (name == OTHER || p->reader.ended[name]-- > 0));
+		MUST(came_is(&c, REASON, "subject_denied") && (name == OTHER || p->reader.lost || p->reader.ended[name]-- > 0));
 	} else if (came_is(&c, OP, "ready") && c.number_id == -2) {
 		MUST(p->replied == 0 || p->junk);
 	} else {
