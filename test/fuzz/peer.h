@@ -12,6 +12,7 @@
 
 #include "json.h"
 #include "model.h"
+#include "subject.h"
 #include "why.h"
 #include "ws.h"
 
@@ -261,6 +262,10 @@ static void msg_came(struct peer *p, const struct came *c)
 {
 	const uint32_t s = name_find(c->text[SUBJECT].s, c->text[SUBJECT].n);
 
+	/* A pattern covers subjects too that the model does not know. */
+	for (uint32_t i = SUBJECTS; i < NAMES && s >= SUBJECTS; i++)
+		p->reader.lost |= subject_match((const uint8_t *)names[i], strlen(names[i]), c->text[SUBJECT].s,
+		    c->text[SUBJECT].n);
 	MUST(s < SUBJECTS || p->reader.lost);
 	if (s < SUBJECTS)
 		text_shown(reader_got(&p->reader, s, number_of(c->text[ID].s, c->text[ID].n)), c->text[DATA].s, c->text[DATA].n);
